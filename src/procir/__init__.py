@@ -1,0 +1,3 @@
+"""procir: product-level composed image retrieval."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""procir.catalog.atelier"""

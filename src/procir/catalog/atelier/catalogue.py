@@ -1,0 +1,208 @@
+"""A whole catalogue of drawn garments: its truth, and its way to disk."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+from procir.catalog.atelier.captions import describe
+from procir.catalog.atelier.drawing import draw
+from procir.catalog.atelier.garments import GROUPS, Garment
+from procir.catalog.atelier.modifications import write_modification
+from procir.catalog.atelier.pairs import choose_pairs
+from procir.catalog.atelier.sampling import Rack, design_family, draw_season, generator
+from procir.catalog.atelier.sheets import SHEETS, read_sheets, write_sheets
+from procir.catalog.released import read_split, write_split
+from procir.errors import ConfigError, DataError
+from procir.records import read_jsonl, write_jsonl
+from procir.types import Caption, Product, ProductKey, Split, Triplet, View
+
+VERSION = 1
+"""Of the way from a config to files; a catalogue of another version is not reused."""
+
+DATASET = "atelier"
+"""Name of the dataset in the published layout."""
+
+FAMILY = 18
+"""Most garments of one design family."""
+
+SEASON = 3 * FAMILY * len(GROUPS)
+"""Most garments of one season."""
+
+_MARK = "atelier.json"
+_QUALITY = 90
+_FULL_COLOR = 0
+_CHUNK = 4
+
+Progress = Callable[[int, int], None]
+"""Told how many products are drawn, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtelierConfig:
+    """How large a catalogue is, in products and pixels (longer side of an image), and its seed."""
+
+    train_products: int = 4000
+    val_products: int = 1000
+    size: int = 256
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.train_products, self.val_products) < 1:
+            raise ConfigError(
+                f"{self.train_products} train and {self.val_products} val products: both splits need at least one"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DesignedSplit:
+    """The truth of one split: sheets, captions and triplets, before anything is drawn."""
+
+    name: str
+    garments: Mapping[ProductKey, Garment]
+    captions: Mapping[ProductKey, Caption]
+    triplets: tuple[Triplet, ...]
+
+
+def design(config: AtelierConfig) -> dict[str, DesignedSplit]:
+    """The truth of train and val, from the seed alone; no two garments of a catalogue look alike."""
+    rack = Rack()
+    val = _design_garments(config.val_products, 0, generator("val", config.seed), rack)
+    train = _design_garments(config.train_products, len(val), generator("train", config.seed), rack)
+    return {name: _write_split(name, garments, config.seed) for name, garments in (("train", train), ("val", val))}
+
+
+def _write_split(name: str, garments: Mapping[ProductKey, Garment], seed: int) -> DesignedSplit:
+    captions = {key: describe(key, garment) for key, garment in garments.items()}
+    triplets = []
+    for pair in choose_pairs(garments, generator("pairs", name, seed)):
+        text = write_modification(garments[pair.source], garments[pair.target])
+        triplets.append(
+            Triplet(
+                source=pair.source,
+                target=pair.target,
+                short=text.short,
+                long=text.long,
+                views_involved=text.views_involved,
+                satisfying=pair.satisfying,
+            )
+        )
+    return DesignedSplit(name, garments, captions, tuple(triplets))
+
+
+def _design_garments(count: int, first: int, rng: Random, rack: Rack) -> dict[ProductKey, Garment]:
+    garments: dict[ProductKey, Garment] = {}
+    while len(garments) < count:
+        season, size = draw_season(rng), min(SEASON, count - len(garments))
+        for number, group in enumerate(GROUPS):
+            members = size // len(GROUPS) + (number < size % len(GROUPS))
+            for start in range(0, members, FAMILY):
+                for garment in design_family(group, season, min(FAMILY, members - start), rng, rack):
+                    product_id = f"{group.name}-{first + len(garments):05d}"
+                    garments[ProductKey(DATASET, product_id)] = garment
+    return garments
+
+
+def draw_catalogue(
+    root: Path, config: AtelierConfig, workers: int = 1, progress: Progress | None = None
+) -> dict[str, Split]:
+    """Draw and write a whole catalogue in the published layout, or reuse the one that is there; train and val.
+
+    Nothing appears at `root` before everything is drawn. With one worker it is drawn in this process, otherwise
+    in processes that import the main module anew. Raises DataError if `root` holds anything else, and ConfigError
+    for sizes that cannot be drawn.
+    """
+    if not _is_drawn(root, config):
+        partial_root = root.parent / f".{root.name}.{uuid.uuid4().hex}.partial"
+        try:
+            _draw_all(partial_root, design(config), config, workers, progress)
+            if root.exists():
+                root.rmdir()
+            partial_root.rename(root)
+        except BaseException:
+            shutil.rmtree(partial_root, ignore_errors=True)
+            raise
+    return {name: read_split(root, name)[0] for name in ("train", "val")}
+
+
+def read_garments(root: Path) -> dict[ProductKey, Garment]:
+    """The sheets of a drawn catalogue, both splits. Raises MissingDataError without them, RecordError for bad lines."""
+    return read_sheets(root / SHEETS)
+
+
+def _mark(config: AtelierConfig) -> dict[str, object]:
+    return {"version": VERSION, "config": asdict(config)}
+
+
+def _is_drawn(root: Path, config: AtelierConfig) -> bool:
+    if root.is_file():
+        raise DataError(f"{root}: is a file; choose a folder")
+    if not root.exists() or not any(root.iterdir()):
+        return False
+    mark = root / _MARK
+    found = next((row for _, row in read_jsonl(mark)), None) if mark.is_file() else None
+    if found == _mark(config):
+        return True
+    what = f"a catalogue of {found}" if found else "other files"
+    raise DataError(f"{root}: holds {what}, not one of {_mark(config)}; choose an empty folder, or remove this one")
+
+
+def _draw_all(
+    root: Path, splits: Mapping[str, DesignedSplit], config: AtelierConfig, workers: int, progress: Progress | None
+) -> None:
+    garments = {key: garment for split in splits.values() for key, garment in split.garments.items()}
+    tasks = [(garment, _folder(root, key)) for key, garment in garments.items()]
+    # Closing waits for the workers, so that none writes into a folder that is being removed.
+    with closing(_draw_products(tasks, config.size, workers)) as drawn:
+        for done, _ in enumerate(drawn, start=1):
+            if progress:
+                progress(done, len(tasks))
+    for designed in splits.values():
+        write_split(root, _as_split(root, designed))
+    write_sheets(root / SHEETS, garments)
+    write_jsonl(root / _MARK, [_mark(config)])
+
+
+def _folder(root: Path, key: ProductKey) -> Path:
+    return root / "images" / key.dataset / key.product_id
+
+
+def _file_name(number: int, view: str) -> str:
+    return f"{number}_{view}.jpg"
+
+
+def _draw_products(tasks: Sequence[tuple[Garment, Path]], size: int, workers: int) -> Generator[None, None, None]:
+    draw_one = partial(_draw_product, size=size)
+    if workers == 1:
+        yield from map(draw_one, tasks)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(draw_one, tasks, chunksize=_CHUNK)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _draw_product(task: tuple[Garment, Path], size: int) -> None:
+    garment, folder = task
+    folder.mkdir(parents=True)
+    for number, view in enumerate(garment.views, start=1):
+        image = draw(garment, view, size)
+        image.save(folder / _file_name(number, view), quality=_QUALITY, subsampling=_FULL_COLOR)
+
+
+def _as_split(root: Path, designed: DesignedSplit) -> Split:
+    products = {}
+    for key, garment in designed.garments.items():
+        folder = _folder(root, key)
+        views = tuple(View(folder / _file_name(i, view), view) for i, view in enumerate(garment.views, start=1))
+        products[key] = Product(key, views, garment.group.category, garment.group.gender)
+    return Split(designed.name, products, designed.captions, designed.triplets)

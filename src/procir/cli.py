@@ -1,0 +1,219 @@
+"""The command line: one subcommand a job, settings and help from the same dataclasses."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from procir import __version__
+from procir.catalog.atelier.catalogue import AtelierConfig
+from procir.errors import ConfigError, ProcirError
+from procir.train.config import TrainConfig
+
+# Recipes and commands import torch when they run, so that help comes at once.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """Draw a catalogue, train a tiny model on it, evaluate it, and write a report; or do it with your own photos.
+
+    Takes some minutes on two cores. Afterwards open OUT/report.html in a browser.
+    """
+
+    out: Path = Path("runs/demo")
+    """Folder for the catalogue, the model, results.json and report.html."""
+    images: Path | None = None
+    """Your own photos instead of drawn garments: a folder with one sub-folder a product, and beside the
+    sub-folders captions.jsonl and triplets.jsonl if you have them."""
+    ask: tuple[str, ...] = ()
+    """With --images: refinements to show, each as ID=TEXT, for example dress-12='the same in navy'."""
+    model: str | None = None
+    """With --images: checkpoint folder or Hub id to use instead of the shipped one."""
+    from_scratch: bool = False
+    """Start from random weights instead of the shipped checkpoint; takes many times longer."""
+    seed: int = 0
+    """Order of the training triplets and choice of the cases shown."""
+
+    def run(self) -> None:
+        """Run the main job."""
+        if self.images is None and (self.ask or self.model):
+            raise ConfigError("--ask and --model go with --images FOLDER")
+        if self.images is not None and self.from_scratch:
+            raise ConfigError("--from-scratch draws a catalogue of its own; leave --images out")
+        if self.images is not None:
+            from procir.recipes.folder import run_folder
+
+            run_folder(self.images, self.out, model=self.model, ask=self.ask, seed=self.seed)
+        else:
+            from procir.recipes.demo import run_demo
+
+            run_demo(self.out, from_scratch=self.from_scratch, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Draw a catalogue of garments with captions, triplets and known truth, in the published layout."""
+
+    out: Path
+    """Folder to create."""
+    catalogue: tyro.conf.OmitArgPrefixes[AtelierConfig] = field(default_factory=AtelierConfig)
+    workers: int = os.cpu_count() or 1
+    """Processes that draw."""
+
+    def run(self) -> None:
+        """Draw."""
+        from procir.recipes.commands import draw
+
+        draw(self.out, self.catalogue, self.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Read a data set in the published layout, decode every image, and say what is missing or broken."""
+
+    data: Path
+    """Folder with {train,val}_triplets.jsonl and {train,val}_captions.jsonl."""
+    images: Path | None = None
+    """Folder of the images; DATA/images by default."""
+    split: Literal["train", "val"] = "val"
+    allow_missing: bool = False
+    """Count what is missing instead of stopping."""
+    workers: int = os.cpu_count() or 1
+    """Processes that decode."""
+
+    def run(self) -> None:
+        """Check."""
+        from procir.recipes.commands import check
+
+        check(self.data, self.images, self.split, self.allow_missing, self.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """Train a model contrastively on a data set in the published layout, in any of the paper's eight variants."""
+
+    data: Path
+    """Folder with {train,val}_triplets.jsonl and {train,val}_captions.jsonl."""
+    out: Path
+    """Folder for checkpoints, logs and the trained model."""
+    start: str = "starter"
+    """starter (the shipped tiny checkpoint), scratch (a tiny model with random weights), or a checkpoint folder
+    or Hub id of any Qwen3.5, which is given the embedding token if it lacks it."""
+    images: Path | None = None
+    """Folder of the images; DATA/images by default."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1."""
+    resume: bool = False
+    """Go on from the newest checkpoint in OUT."""
+    config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+
+    def run(self) -> None:
+        """Train."""
+        from procir.recipes.commands import train_model
+
+        train_model(self.data, self.images, self.out, self.start, self.device, self.resume, self.config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluate:
+    """Score a checkpoint on a data set in the published layout; writes results.json and report.html."""
+
+    model: str
+    """Checkpoint folder or Hub id."""
+    data: Path
+    """Folder with the annotations."""
+    out: Path = Path("runs/evaluate")
+    """Folder for results.json and report.html."""
+    images: Path | None = None
+    """Folder of the images; DATA/images by default."""
+    split: Literal["train", "val"] = "val"
+    allow_missing: bool = False
+    """Leave out products, views and triplets that are missing, and count them."""
+    plain: bool = False
+    """Also measure the plain rows: source only, text only, each single view."""
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+    """Choice of the cases shown."""
+
+    def run(self) -> None:
+        """Evaluate."""
+        from procir.recipes.commands import evaluate_model
+
+        evaluate_model(
+            self.model, self.data, self.images, self.split, self.out,
+            allow_missing=self.allow_missing, plain=self.plain, device=self.device, dtype=self.dtype, seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starter:
+    """Train the checkpoint that ships with procir again, from random weights (about an hour on two cores)."""
+
+    out: Path = Path("runs/starter")
+    device: str = "cpu"
+    resume: bool = False
+    """Go on from the newest checkpoint in OUT."""
+
+    def run(self) -> None:
+        """Train the starter."""
+        from procir.recipes.starter import train_starter
+
+        train_starter(self.out, device=self.device, resume=self.resume)
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Draw, tyro.conf.subcommand("draw")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Starter, tyro.conf.subcommand("starter")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 for a refusal, 130 for an interruption."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments) == ["--version"]:
+        Console(highlight=False).print(f"procir {__version__}")
+        return 0
+    command = tyro.cli(Command, args=list(arguments), prog="procir", description=_ABOUT)
+    errors = Console(stderr=True, highlight=False)
+    try:
+        _quiet_libraries()
+        command.run()
+    except ProcirError as error:
+        errors.print("[bold red]error[/]", end=" ")
+        errors.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("[yellow]interrupted[/]")
+        return 130
+    return 0
+
+
+_ABOUT = (
+    "Product-level composed image retrieval: a product shown by several photos, a sentence that says what should be "
+    "different, and the product that was meant. Start with `procir demo`."
+)
+
+
+def _quiet_libraries() -> None:
+    """No chatter of libraries between the progress bars; their errors still come through."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_TQDM", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""One exception tree; every message says what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class ProcirError(Exception):
+    """Anything that procir itself refuses; the command line prints it without a traceback."""
+
+
+class ConfigError(ProcirError):
+    """A setting, or a combination of settings, that cannot work."""
+
+
+class DataError(ProcirError):
+    """The data on disk is not what it should be."""
+
+
+class MissingDataError(DataError):
+    """A folder, file, product, view, caption or triplet that should be there is not."""
+
+
+class RecordError(DataError):
+    """A line of a record file cannot be read; the message starts with `file:line`."""
+
+
+class DuplicateProductError(DataError):
+    """Two products claim one key."""
+
+
+class UnknownProductError(DataError):
+    """A record names a product that the catalogue lacks."""
+
+
+class ImageError(DataError):
+    """An image file is unreadable, truncated or over the limits of `procir.images`."""
+
+
+class ModelError(ProcirError):
+    """A model, tokenizer or processor that cannot do what is asked."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint directory is incomplete, damaged, or of another architecture."""
+
+
+class MissingTokenError(CheckpointError):
+    """The tokenizer or the embedding matrix lacks the embedding token."""
+
+
+class ContextOverflowError(ModelError):
+    """A dialogue is longer than the model's context."""
+
+
+class TrainingError(ProcirError):
+    """Training cannot start or cannot go on."""

@@ -1,0 +1,164 @@
+"""The only place that opens image files: limits, decoding to upright RGB, thumbnails, data URLs.
+
+Pillow's global settings stay as they are: everything here is local to the call, and safe in threads.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from procir.errors import ImageError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""Endings, in lower case, of the files that `load_image` may be given; their content decides."""
+
+_DECODERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImageFile),
+    (b"RIFF....WEBP", WebPImageFile),
+    (b"GIF8", GifImageFile),
+    (b"BM", BmpImageFile),
+    (b"II*\x00", TiffImageFile),
+    (b"MM\x00*", TiffImageFile),
+)
+"""Decoders by the first bytes of a file; a dot stands for any byte."""
+
+_UPRIGHT: Mapping[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image upright, by EXIF orientation; 1 is upright."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLimits:
+    """Bounds that are checked before memory is spent: file size, pixels in the header, shorter side."""
+
+    max_bytes: int = 50_000_000
+    max_pixels: int = 64_000_000
+    min_side: int = 1
+
+
+def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Image.Image:
+    """The image as upright 8-bit RGB, wholly decoded, on white where it is transparent; an animation's first frame.
+
+    JPEG, PNG, WebP, GIF, BMP and TIFF are read, by content. Raises ImageError for other formats, truncated or
+    damaged files, 32-bit samples, and files or images over the limits. Colour profiles are not applied.
+    """
+    name = str(source) if isinstance(source, Path) else f"image of {len(source)} bytes"
+    content = _read(source, name, limits)
+    decoder = _decoder(content, name)
+    try:
+        image = decoder(io.BytesIO(content))
+    except Exception as error:
+        raise ImageError(f"{name}: the header is damaged ({error}); save the image again") from error
+    _check_size(image, name, limits)
+    try:
+        image.load()
+        upright = _upright(_rgb(image), image)
+    except Exception as error:
+        raise ImageError(f"{name}: truncated or damaged ({error}); save the image again or fetch it anew") from error
+    upright.info = {}  # an orientation left in the metadata would be applied a second time
+    return upright
+
+
+def _read(source: Path | bytes, name: str, limits: ImageLimits) -> bytes:
+    if isinstance(source, bytes):
+        _check_bytes(len(source), name, limits)
+        return source
+    try:
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{name}: not a file; pass an image file")
+        _check_bytes(status.st_size, name, limits)
+        with source.open("rb") as file:
+            content = file.read(limits.max_bytes + 1)
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    _check_bytes(len(content), name, limits)
+    return content
+
+
+def _check_bytes(count: int, name: str, limits: ImageLimits) -> None:
+    if count == 0:
+        raise ImageError(f"{name}: empty; fetch the image anew")
+    if count > limits.max_bytes:
+        raise ImageError(f"{name}: {count} bytes, over the limit of {limits.max_bytes}; save the image smaller")
+
+
+def _decoder(content: bytes, name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    for magic, decoder in _DECODERS:
+        head = content[: len(magic)]
+        if len(head) == len(magic) and all(want in (b"."[0], have) for want, have in zip(magic, head, strict=True)):
+            return decoder
+    raise ImageError(f"{name}: not JPEG, PNG, WebP, GIF, BMP or TIFF; convert the image to one of these")
+
+
+def _check_size(image: Image.Image, name: str, limits: ImageLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageError(f"{name}: {width} x {height} pixels, over the limit of {limits.max_pixels}; scale it down")
+    if min(width, height) < limits.min_side:
+        raise ImageError(f"{name}: {width} x {height} pixels, a side under {limits.min_side}; use a larger image")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return _grey_from_16_bits(image)
+    if image.mode in ("I", "F"):
+        raise ValueError("samples of 32 bits, whose range is not known")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    paper = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(paper, layer).convert("RGB")
+
+
+def _grey_from_16_bits(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion from 16 bits clips every value over 255 to white.
+    samples = np.asarray(image).astype(np.uint32)
+    grey = (samples * 255 + 32767) // 65535
+    if "transparency" in image.info:
+        grey[samples == image.info["transparency"]] = 255
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(original.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - an EXIF block that cannot be read states no orientation
+        return rgb
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def thumbnail(image: Image.Image, side: int) -> Image.Image:
+    """A copy whose longer side has at most `side` pixels; proportions stay, small images are not enlarged."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+def to_data_url(image: Image.Image, quality: int = 85) -> str:
+    """The image as a JPEG in a data: URL, for pages that must stand alone; `quality` is 1 to 95."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

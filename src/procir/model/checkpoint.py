@@ -1,0 +1,194 @@
+"""Checkpoint directories in the Hub's format: read with named errors, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    Qwen3_5ForConditionalGeneration,
+)
+
+from procir.errors import CheckpointError
+from procir.model.pixels import MEAN, STD, PixelSettings
+from procir.model.tokenizers import special_id
+
+SETTINGS_FILE = "procir.json"
+_NEEDED = ("config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory; `settings` are the keyword arguments of `EmbedderSettings` that it names."""
+
+    network: Any
+    tokenizer: Any
+    settings: Mapping[str, Any]
+
+
+def load(path: str | Path, *, dtype: torch.dtype) -> Loaded:
+    """Read a checkpoint directory, or a Hub id that is downloaded first; raises CheckpointError."""
+    folder = _folder(path)
+    missing = [name for name in _NEEDED if not (folder / name).is_file()]
+    if not list(folder.glob("*.safetensors")):
+        missing.append("model.safetensors")
+    if missing:
+        raise CheckpointError(f"{folder} is no model checkpoint: it lacks {', '.join(missing)}")
+    kind = _read_json(folder / "config.json").get("model_type")
+    if kind != "qwen3_5":
+        raise CheckpointError(f"{folder}/config.json describes a {kind!r} model; procir reads 'qwen3_5' checkpoints")
+    return Loaded(_network(folder, dtype), _tokenizer(folder), _settings(folder))
+
+
+def save(
+    path: Path, *, network: Any, tokenizer: Any, settings: Any, card: str | None, dtype: torch.dtype | None
+) -> None:
+    """Write network, tokenizer, processor, settings and card; replaces a checkpoint that is already there."""
+    with replacing(path) as folder:
+        state = network.state_dict()
+        if network.config.tie_word_embeddings:
+            state.pop("lm_head.weight", None)
+        if dtype is not None:
+            state = {name: weight.to(dtype) for name, weight in state.items()}
+        network.save_pretrained(folder, state_dict=state)
+        tokenizer.save_pretrained(folder)
+        _write_json(folder / "preprocessor_config.json", _processor(settings.pixels))
+        _write_json(folder / SETTINGS_FILE, asdict(settings))
+        (folder / "README.md").write_text(card or _CARD, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        scratch.replace(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def require_embedding_row(network: Any, tokenizer: Any, token: str) -> None:
+    """Raise unless the tokenizer has the token and the embedding matrix a row for it."""
+    number = special_id(tokenizer, token)
+    rows = network.get_input_embeddings().num_embeddings
+    if number >= rows:
+        raise CheckpointError(
+            f"the token {token!r} has id {number}, but the embedding matrix has {rows} rows: the checkpoint was saved "
+            "without resizing its embeddings"
+        )
+
+
+def add_embedding_token(network: Any, tokenizer: Any, token: str) -> None:
+    """Make sure that the tokenizer knows the token and that the embedding matrix has a row for it."""
+    if tokenizer.convert_ids_to_tokens(tokenizer.convert_tokens_to_ids(token) or 0) != token:
+        tokenizer.add_special_tokens({"additional_special_tokens": [token]}, replace_extra_special_tokens=False)
+    if special_id(tokenizer, token) >= network.get_input_embeddings().num_embeddings:
+        network.resize_token_embeddings(len(tokenizer))
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    if isinstance(path, Path) or path.startswith((".", "/", "~")) or path.count("/") != 1:
+        raise CheckpointError(f"{path} is not a folder, and no Hub id of the form owner/name")
+    try:
+        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(f"{path} is no folder here and could not be fetched from the Hub: {error}") from error
+
+
+def _network(folder: Path, dtype: torch.dtype) -> Any:
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        network, report = Qwen3_5ForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"the weights in {folder} cannot be read: {error}") from error
+    except Exception as error:  # safetensors raises its own SafetensorError, straight from Exception
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise CheckpointError(f"the weights in {folder} are damaged: {error}; copy or download them again") from error
+    missing = sorted(name for name in report["missing_keys"] if name != "lm_head.weight")
+    if missing:
+        raise CheckpointError(f"{folder} lacks {len(missing)} weights, among them {', '.join(missing[:3])}")
+    return network
+
+
+def _tokenizer(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What procir.json says; the published checkpoint has none and is read with the defaults of EmbedderSettings."""
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        return {}
+    settings = _read_json(path)
+    try:
+        return settings | {"pixels": PixelSettings(**settings["pixels"])}
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} does not hold the settings of an embedder: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object")
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _processor(pixels: PixelSettings) -> dict[str, Any]:
+    return {
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+        "processor_class": "Qwen3VLProcessor",
+        "size": {"shortest_edge": pixels.min_pixels, "longest_edge": pixels.max_pixels},
+        "patch_size": pixels.patch,
+        "merge_size": pixels.merge,
+        "temporal_patch_size": 2,
+        "image_mean": [MEAN] * 3,
+        "image_std": [STD] * 3,
+    }
+
+
+_CARD = """\
+---
+library_name: transformers
+pipeline_tag: feature-extraction
+tags: [composed-image-retrieval, multimodal-embeddings, procir]
+---
+# ProCIR checkpoint
+A Qwen3.5 model whose hidden state at the embedding token is the embedding of a product, a composed query or a caption.
+
+```python
+from procir.model.embedder import ProCIR
+model = ProCIR.from_pretrained("path/to/this/folder")
+```
+"""

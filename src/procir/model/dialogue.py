@@ -1,0 +1,195 @@
+"""The one way to build a prompt, for training, evaluation and search alike (paper, sections 4.2 to 4.6).
+
+    document   [user: views][assistant: <emb_all>]                                       -> d
+    query      [user: views][assistant: <emb_all>][user: text][assistant: <emb_all>]     -> s, q   (two turns)
+               [user: views + text][assistant: <emb_all>]                                -> q      (single turn)
+    caption    [user: caption][assistant: <emb_all>]                                     -> t
+
+Every assistant turn opens with a think block, which is empty unless a thought is given. A dialogue ends with
+its last embedding token: nothing after it could reach the embedding. Texts of users are data: characters that
+spell a special token stay characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from procir.errors import ContextOverflowError, DataError
+from procir.model.pixels import ViewPixels
+from procir.model.tokenizers import EMBEDDING_TOKEN, special_id
+
+_REMEMBERED_TEXTS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dialogue:
+    """A rendered dialogue: what the language model reads, and where its embeddings stand.
+
+    `position_ids` are Qwen3.5's time, height and width positions; `views` fill the image tokens in order;
+    `embedding_at` has one index a turn.
+    """
+
+    token_ids: Int64[np.ndarray, " length"]
+    position_ids: Int64[np.ndarray, "3 length"]
+    is_image: Bool[np.ndarray, " length"]
+    views: tuple[ViewPixels, ...]
+    embedding_at: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """Token ids of the fixed pieces, as the chat template would give them."""
+
+    user: tuple[int, ...]
+    assistant: tuple[int, ...]
+    end: tuple[int, ...]
+    think: int
+    end_think: int
+    newline: tuple[int, ...]
+    blank_line: tuple[int, ...]
+    vision_start: int
+    vision_end: int
+    image: int
+    embedding: int
+
+
+class DialogueBuilder:
+    """Renders dialogues for one tokenizer and embedding token.
+
+    Raises MissingTokenError if the tokenizer lacks a token of the scheme. Dialogues longer than `max_length`
+    tokens raise ContextOverflowError.
+    """
+
+    def __init__(
+        self, tokenizer: Any, *, two_turns: bool, max_length: int, embedding_token: str = EMBEDDING_TOKEN
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.two_turns = two_turns
+        self.max_length = max_length
+        self.vocabulary = _read_vocabulary(tokenizer, embedding_token)
+        self._ids = lru_cache(maxsize=_REMEMBERED_TEXTS)(self._tokenize)
+
+    def document(self, views: Sequence[ViewPixels], thought: Sequence[int] | None = None) -> Dialogue:
+        """The dialogue of a product alone; its embedding is d, equal to s of a two-turn query."""
+        draft = _Draft(self.vocabulary)
+        draft.ask(views, ())
+        draft.answer(thought)
+        return draft.finish(self.max_length)
+
+    def query(self, views: Sequence[ViewPixels], text: str, thought: Sequence[int] | None = None) -> Dialogue:
+        """The dialogue of a composed query; with two turns its embeddings are s and q, otherwise q alone.
+
+        A thought goes to the first turn of two (section 4.6); single-turn queries have none.
+        """
+        draft = _Draft(self.vocabulary)
+        if self.two_turns:
+            draft.ask(views, ())
+            draft.answer(thought)
+            draft.ask((), self.text_ids(text))
+        else:
+            draft.ask(views, self.text_ids(text))
+        draft.answer(None)
+        return draft.finish(self.max_length)
+
+    def caption(self, text: str) -> Dialogue:
+        """The dialogue of a text alone; its embedding is t."""
+        draft = _Draft(self.vocabulary)
+        draft.ask((), self.text_ids(text))
+        draft.answer(None)
+        return draft.finish(self.max_length)
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of a user's text, trimmed as the chat template trims; special tokens in it are not special."""
+        return list(self._ids(text.strip()))
+
+    def _tokenize(self, text: str) -> tuple[int, ...]:
+        if not text:
+            raise DataError("the text is empty: a query and a caption need at least one character")
+        return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+class _Draft:
+    def __init__(self, vocabulary: _Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.tokens: list[int] = []
+        self.positions: list[Int64[np.ndarray, "3 piece"]] = []
+        self.views: list[ViewPixels] = []
+        self.embedding_at: list[int] = []
+        self.next_position = 0
+
+    def ask(self, views: Sequence[ViewPixels], text: Sequence[int]) -> None:
+        v = self.vocabulary
+        if self.tokens:
+            self._text(v.end)
+        self._text(v.user)
+        for view in views:
+            self._text((v.vision_start,))
+            self._view(view)
+            self._text((v.vision_end,))
+        self._text(text)
+        self._text(v.end)
+
+    def answer(self, thought: Sequence[int] | None) -> None:
+        v = self.vocabulary
+        inside = (*v.newline, *thought, *v.newline) if thought else v.blank_line
+        self._text((*v.assistant, v.think, *inside, v.end_think, *v.blank_line))
+        self.embedding_at.append(len(self.tokens))
+        self._text((v.embedding,))
+
+    def finish(self, max_length: int) -> Dialogue:
+        if len(self.tokens) > max_length:
+            raise ContextOverflowError(
+                f"a dialogue of {len(self.views)} views and its texts takes {len(self.tokens)} tokens, the model "
+                f"reads {max_length}: shorten the text, lower the pixels a view, or show fewer views"
+            )
+        tokens = np.asarray(self.tokens, dtype=np.int64)
+        return Dialogue(
+            token_ids=tokens,
+            is_image=tokens == self.vocabulary.image,
+            position_ids=np.concatenate(self.positions, axis=1),
+            views=tuple(self.views),
+            embedding_at=tuple(self.embedding_at),
+        )
+
+    def _text(self, ids: Sequence[int]) -> None:
+        self.tokens.extend(ids)
+        positions = np.arange(self.next_position, self.next_position + len(ids), dtype=np.int64)
+        self.positions.append(np.broadcast_to(positions, (3, len(ids))))
+        self.next_position += len(ids)
+
+    def _view(self, view: ViewPixels) -> None:
+        rows, columns = view.token_grid
+        self.views.append(view)
+        self.tokens.extend([self.vocabulary.image] * (rows * columns))
+        grid = np.stack([np.zeros((rows, columns), np.int64), *np.indices((rows, columns))])
+        self.positions.append(grid.reshape(3, -1) + self.next_position)
+        self.next_position += max(rows, columns)
+
+
+def _read_vocabulary(tokenizer: Any, embedding_token: str) -> _Vocabulary:
+    def pieces(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    start, end = special_id(tokenizer, "<|im_start|>"), special_id(tokenizer, "<|im_end|>")
+    return _Vocabulary(
+        user=(start, *pieces("user\n")),
+        assistant=(start, *pieces("assistant\n")),
+        end=(end, *pieces("\n")),
+        think=special_id(tokenizer, "<think>"),
+        end_think=special_id(tokenizer, "</think>"),
+        newline=pieces("\n"),
+        blank_line=pieces("\n\n"),
+        vision_start=special_id(tokenizer, "<|vision_start|>"),
+        vision_end=special_id(tokenizer, "<|vision_end|>"),
+        image=special_id(tokenizer, "<|image_pad|>"),
+        embedding=special_id(tokenizer, embedding_token),
+    )

@@ -1,0 +1,118 @@
+"""Dialogues as tensors: equal vision grids together, sequences of similar length together, nothing done twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from procir.model.dialogue import Dialogue
+from procir.model.pixels import MEAN, STD, PixelSettings, ViewPixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedBatch:
+    """Dialogues of similar length, padded on the right.
+
+    `members` are the dialogues' places in the order that was asked for. Padding needs no mask: attention,
+    recurrence and convolution all look backward only, so that no real token ever sees it.
+    `image_at` and `feature_at` say which row of the view features goes to which flat token position.
+    """
+
+    members: tuple[int, ...]
+    token_ids: Int64[Tensor, "batch length"]
+    position_ids: Int64[Tensor, "3 batch length"]
+    image_at: Int64[Tensor, " images"]
+    feature_at: Int64[Tensor, " images"]
+    embedding_at: Int64[Tensor, " embeddings"]
+
+
+def unique_views(dialogues: Sequence[Dialogue]) -> list[ViewPixels]:
+    """Every distinct view of the dialogues, in order of first appearance."""
+    return list({id(view): view for dialogue in dialogues for view in dialogue.views}.values())
+
+
+def by_grid(views: Sequence[ViewPixels], chunk: int) -> list[list[ViewPixels]]:
+    """Views grouped by equal grid, at most `chunk` patches' worth of views (one at least) in a group."""
+    groups: dict[tuple[int, int], list[ViewPixels]] = defaultdict(list)
+    for view in views:
+        groups[view.token_grid].append(view)
+    chunks = []
+    for (rows, columns), members in groups.items():
+        size = max(1, chunk // (4 * rows * columns))
+        chunks += [members[start : start + size] for start in range(0, len(members), size)]
+    return chunks
+
+
+def stack_pixels(views: Sequence[ViewPixels], device: torch.device) -> UInt8[Tensor, "views height width 3"]:
+    """Views of one grid as one byte tensor on the device."""
+    return torch.from_numpy(np.stack([view.pixels for view in views])).to(device)
+
+
+def patches(
+    pixels: UInt8[Tensor, "views height width 3"], settings: PixelSettings, dtype: torch.dtype
+) -> Float[Tensor, "views patches values"]:
+    """Normalised patches in the vision tower's order: tokens row by row, the patches of a token together.
+
+    A patch holds its channels one after the other, without the time axis: a photo's two frames are the same.
+    """
+    count, height, width, _ = pixels.shape
+    merge, patch = settings.merge, settings.patch
+    rows, columns = height // (patch * merge), width // (patch * merge)
+    grid = pixels.reshape(count, rows, merge, patch, columns, merge, patch, 3).permute(0, 1, 4, 2, 5, 7, 3, 6)
+    values = grid.reshape(count, rows * columns * merge * merge, 3 * patch * patch).to(torch.float32)
+    return ((values / 255 - MEAN) / STD).to(dtype)
+
+
+def length_groups(lengths: Sequence[int], *, max_tokens: int, waste: float = 0.2) -> list[list[int]]:
+    """Indices grouped so that padding a group to its longest member wastes at most about a share `waste`.
+
+    A group holds at most `max_tokens` padded tokens, or a single sequence. Longest first; ties keep their order.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    groups: list[list[int]] = []
+    for index in order:
+        if groups:
+            longest = lengths[groups[-1][0]]
+            fits = longest * (len(groups[-1]) + 1) <= max_tokens
+            if fits and lengths[index] >= (1 - waste) * longest:
+                groups[-1].append(index)
+                continue
+        groups.append([index])
+    return groups
+
+
+def pad(
+    dialogues: Sequence[Dialogue], members: Sequence[int], feature_rows: dict[int, range], device: torch.device
+) -> PaddedBatch:
+    """One padded batch out of the dialogues at `members`; `feature_rows` maps id(view) to rows of the features."""
+    chosen = [dialogues[member] for member in members]
+    length = max(map(len, chosen))
+    tokens = np.zeros((len(chosen), length), np.int64)
+    positions = np.zeros((3, len(chosen), length), np.int64)
+    embedding_at, features = [], []
+    for row, dialogue in enumerate(chosen):
+        tokens[row, : len(dialogue)] = dialogue.token_ids
+        positions[:, row, : len(dialogue)] = dialogue.position_ids
+        embedding_at += [row * length + at for at in dialogue.embedding_at]
+        features += [feature_rows[id(view)] for view in dialogue.views]
+    return PaddedBatch(
+        members=tuple(members),
+        token_ids=torch.from_numpy(tokens).to(device),
+        position_ids=torch.from_numpy(positions).to(device),
+        image_at=torch.from_numpy(_image_positions(chosen, length)).to(device),
+        feature_at=torch.from_numpy(np.array([row for rows in features for row in rows], np.int64)).to(device),
+        embedding_at=torch.tensor(embedding_at, device=device),
+    )
+
+
+def _image_positions(dialogues: Sequence[Dialogue], length: int) -> Int64[np.ndarray, " images"]:
+    rows = [
+        row * length + np.flatnonzero(dialogue.is_image) for row, dialogue in enumerate(dialogues) if dialogue.views
+    ]
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64)

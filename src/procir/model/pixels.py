@@ -1,0 +1,119 @@
+"""Views as the vision tower takes them: decoded once, resized by Qwen's rule, kept as bytes."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from procir.errors import ConfigError, ImageError, MissingDataError
+from procir.images import load_image
+from procir.types import MAX_VIEWS, Product
+
+MEAN = STD = 0.5
+"""Qwen3.5 normalises every channel of pixels in [0, 1] to [-1, 1]."""
+
+_MAX_ASPECT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSettings:
+    """How a view is resized: area bounds in pixels, and the tower's patch and merge sizes (section 5.1)."""
+
+    min_pixels: int = 128 * 128
+    max_pixels: int = 512 * 512
+    patch: int = 16
+    merge: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_pixels <= self.max_pixels:
+            raise ConfigError(f"0 < min_pixels <= max_pixels must hold, not {self.min_pixels} and {self.max_pixels}")
+        if self.max_pixels < (self.patch * self.merge) ** 2:
+            raise ConfigError(f"max_pixels {self.max_pixels} is less than one token of {self.patch * self.merge} px")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewPixels:
+    """One resized view: RGB bytes whose sides are whole tokens, and its grid in tokens (rows, columns)."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    token_grid: tuple[int, int]
+
+
+def fit(height: int, width: int, settings: PixelSettings) -> tuple[int, int]:
+    """The size that a view is resized to: whole tokens, area within bounds, aspect kept as nearly as possible.
+
+    The rule of Qwen2-VL's image processor, so that published checkpoints see the pixels they were trained on.
+    """
+    factor = settings.patch * settings.merge
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        raise ImageError(f"a view of {width} x {height} px is more than {_MAX_ASPECT} times longer than wide: crop it")
+    rounded = round(height / factor) * factor, round(width / factor) * factor
+    area = rounded[0] * rounded[1]
+    if area > settings.max_pixels:
+        scale = math.sqrt(height * width / settings.max_pixels)
+        return tuple(max(factor, math.floor(side / scale / factor) * factor) for side in (height, width))  # type: ignore[return-value]
+    if area < settings.min_pixels:
+        scale = math.sqrt(settings.min_pixels / (height * width))
+        return tuple(math.ceil(side * scale / factor) * factor for side in (height, width))  # type: ignore[return-value]
+    return rounded
+
+
+def resize(image: Image.Image, settings: PixelSettings) -> ViewPixels:
+    """A decoded RGB image as the vision tower takes it."""
+    height, width = fit(image.height, image.width, settings)
+    factor = settings.patch * settings.merge
+    resized = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
+    return ViewPixels(np.asarray(resized, dtype=np.uint8), (height // factor, width // factor))
+
+
+class PixelStore:
+    """Resized views by path, decoded in parallel threads and kept in memory up to `capacity` bytes.
+
+    The least recently used views go first. A view is decoded once, however many products or steps ask for it,
+    as long as it stays within the capacity.
+    """
+
+    def __init__(self, settings: PixelSettings, *, capacity: int = 1 << 30, threads: int = 2) -> None:
+        self.settings = settings
+        self.capacity = capacity
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
+        self._kept: OrderedDict[Path, ViewPixels] = OrderedDict()
+        self._size = 0
+        self._lock = Lock()
+
+    def products(self, products: Sequence[Product]) -> list[tuple[ViewPixels, ...]]:
+        """The first five views of each product; raises MissingDataError for a product without views."""
+        for product in products:
+            if not product.views:
+                raise MissingDataError(f"product {product.key} has no views: it cannot be encoded")
+        paths = [[view.path for view in product.views[:MAX_VIEWS]] for product in products]
+        unique = dict.fromkeys(path for group in paths for path in group)
+        loaded = dict(zip(unique, self._pool.map(self._view, unique), strict=True))
+        return [tuple(loaded[path] for path in group) for group in paths]
+
+    def _view(self, path: Path) -> ViewPixels:
+        with self._lock:
+            if path in self._kept:
+                self._kept.move_to_end(path)
+                return self._kept[path]
+        image = load_image(path)
+        try:
+            view = resize(image, self.settings)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        with self._lock:
+            if path not in self._kept and view.pixels.nbytes <= self.capacity:
+                self._kept[path] = view
+                self._size += view.pixels.nbytes
+                while self._size > self.capacity:
+                    self._size -= self._kept.popitem(last=False)[1].pixels.nbytes
+        return view

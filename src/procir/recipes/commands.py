@@ -1,0 +1,109 @@
+"""What the plain subcommands do: draw, check, train, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
+from procir.catalog.released import check_images, read_split
+from procir.errors import ConfigError
+from procir.evaluate.protocol import evaluate, plain_rows
+from procir.model.embedder import EmbedderSettings, ProCIR
+from procir.recipes import tiny
+from procir.recipes.console import console, show_load, show_rows, stage
+from procir.recipes.runs import Clock, as_config, closing, train_watched, write_outcome
+from procir.train.config import TrainConfig
+from procir.types import Split
+
+
+def draw(out: Path, catalogue: AtelierConfig, workers: int) -> None:
+    """Draw a catalogue into a new folder."""
+    with stage("Drawing garments") as advance:
+        splits = draw_catalogue(out, catalogue, workers, lambda done, total: advance(done, total, "products"))
+    for name, split in splits.items():
+        console.print(f"{name}: {len(split.products):,} products, {len(split.triplets):,} triplets")
+    console.print(f"[bold]Look at[/] {(out / 'images').resolve()}")
+
+
+def check(data: Path, images: Path | None, name: str, allow_missing: bool, workers: int) -> None:
+    """Read one split, decode its images, and print what was found."""
+    split, report = read_split(data, name, images=images, allow_missing=allow_missing)
+    show_load(f"{data} {name}", report)
+    decoded = check_images(split, workers, allow_unreadable=allow_missing)
+    show_load("decoded", decoded)
+
+
+def train_model(
+    data: Path, images: Path | None, out: Path, start: str, device: str, resume: bool, config: TrainConfig
+) -> None:
+    """Train from a starting point and leave the model in `out`/model."""
+    training = _read(data, images, "train", captions_required=config.variant.alignment or config.variant.cot)
+    watched = (data / "val_triplets.jsonl").exists()
+    validation = _read(data, images, "val", captions_required=False) if watched else None
+    model = _start(start, training, config)
+    model.network.to(_device(device))
+    train_watched(model, training, validation, config, out, resume=resume)
+    model.save_pretrained(out / "model")
+    console.print(f"[bold]The model is in[/] {out / 'model'}")
+    console.print(f"[dim]procir evaluate --model {out / 'model'} --data {data}")
+
+
+def evaluate_model(
+    model: str,
+    data: Path,
+    images: Path | None,
+    name: str,
+    out: Path,
+    *,
+    allow_missing: bool,
+    plain: bool,
+    device: str,
+    dtype: str,
+    seed: int,
+) -> None:
+    """Score a checkpoint and write its results and report."""
+    split = _read(data, images, name, allow_missing=allow_missing, captions_required=False)
+    clock = Clock()
+    embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=_device(device))
+    with stage("Evaluating") as advance:
+
+        def show(part: str, done: int, total: int) -> None:
+            advance(done, total, part)
+
+        evaluation = evaluate(embedder, split, progress=show)
+        rows = plain_rows(embedder, split, evaluation, progress=show) if plain else {}
+    clock.lap("evaluation")
+    config = as_config(model=model, data=str(data), split=name, dtype=dtype, device=device)
+    results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=f"{model}")
+    show_rows(results["rows"])
+    closing(out)
+
+
+def _read(
+    data: Path, images: Path | None, name: str, *, allow_missing: bool = False, captions_required: bool = True
+) -> Split:
+    split, report = read_split(
+        data, name, images=images, allow_missing=allow_missing, captions_required=captions_required
+    )
+    show_load(name, report)
+    return split
+
+
+def _start(start: str, training: Split, config: TrainConfig) -> ProCIR:
+    if start == "scratch":
+        return tiny.fresh_model(training, config.variant, seed=config.seed)
+    if start == "starter":
+        if not config.variant.two_turns:
+            raise ConfigError("the shipped checkpoint reads two turns: train single-turn variants with --start scratch")
+        return tiny.starter_model()
+    return ProCIR.from_backbone(start, EmbedderSettings(two_turns=config.variant.two_turns))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name} is not to be had here: {reason}") from error

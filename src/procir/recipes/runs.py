@@ -1,0 +1,139 @@
+"""The pieces that recipes and commands share: train a model with a progress bar, evaluate it, write its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_rows
+from procir.evaluate.results import build_results, write_results
+from procir.model.embedder import ProCIR
+from procir.protocols import Embedder
+from procir.recipes.console import console, stage, step_note
+from procir.records import data_hash
+from procir.report.cases import choose
+from procir.report.figures import Curve
+from procir.report.page import ReportContent, write_report
+from procir.train.config import TrainConfig
+from procir.train.contrastive import train
+from procir.train.log import StepReport, read_log
+from procir.types import Split
+
+WATCHED = 200
+"""Validation triplets that are evaluated while training runs."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """Book the time since the last lap under a name."""
+        now = time.perf_counter()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 1)
+        self._last = now
+
+
+def train_watched(
+    model: ProCIR, training: Split, validation: Split | None, config: TrainConfig, out: Path, *, resume: bool = False
+) -> None:
+    """Train with a progress bar, watching recall on the first triplets of the validation split."""
+    watch = _watch(validation) if validation and validation.triplets else None
+    with stage("Training") as advance:
+
+        def report(step: StepReport) -> None:
+            advance(step.step, step.total, step_note(step))
+
+        train(model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report, resume=resume)
+
+
+def evaluate_all(model: Embedder, split: Split, untrained: Embedder | None) -> tuple[Evaluation, dict[str, Row]]:
+    """The full evaluation of a model, its plain rows, and that of an untrained one beside it."""
+    with stage("Evaluating") as advance:
+
+        def show(name: str, done: int, total: int) -> None:
+            advance(done, total, name)
+
+        evaluation = evaluate(model, split, progress=show)
+        rows = plain_rows(model, split, evaluation, progress=show)
+        if untrained is not None:
+            rows["untrained"] = cir_row(untrained, split, progress=lambda _, *n: show("untrained", *n))
+    return evaluation, rows
+
+
+def write_outcome(
+    out: Path,
+    split: Split,
+    evaluation: Evaluation,
+    rows: Mapping[str, Row],
+    *,
+    seed: int,
+    config: Mapping[str, Any],
+    clock: Clock,
+    title: str,
+) -> dict[str, Any]:
+    """Write `results.json` and `report.html` into `out`; returns the results."""
+    results = build_results(
+        evaluation, rows, seed=seed, data_hash=data_hash(split), config=config, seconds=clock.seconds
+    )
+    write_results(out / "results.json", results)
+    losses, recalls = curves(out)
+    content = ReportContent(
+        results=results,
+        choice=choose(evaluation.queries, seed=seed),
+        products=split.products,
+        captions=split.captions,
+        losses=losses,
+        recalls=recalls,
+        title=title,
+    )
+    write_report(out / "report.html", content)
+    return results
+
+
+def curves(out: Path) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
+    """Loss and recall curves of the training log in `out`; empty without one."""
+    rows = read_log(out)
+    losses = [row for row in rows if row["kind"] == "train"]
+    scores = [row for row in rows if row["kind"] == "eval"]
+
+    def curve(label: str, name: str, points: list[dict[str, Any]]) -> tuple[Curve, ...]:
+        shown = [row for row in points if name in row]
+        if not shown:
+            return ()
+        steps, values = tuple(row["step"] for row in shown), tuple(row[name] for row in shown)
+        return (Curve(label=label, steps=steps, values=values),)
+
+    loss_curves = curve("objective", "loss", losses) + curve("composed retrieval", "cir", losses)
+    loss_curves += curve("document and caption", "document", losses) + curve("source and caption", "source", losses)
+    recall_curves = curve("R@1", "R@1", scores) + curve("R@5", "R@5", scores) + curve("R@10", "R@10", scores)
+    return loss_curves, recall_curves
+
+
+def as_config(**parts: Any) -> dict[str, Any]:
+    """Dataclasses and plain values as one JSON-ready mapping."""
+    return {name: asdict(part) if hasattr(part, "__dataclass_fields__") else part for name, part in parts.items()}
+
+
+def closing(out: Path, *next_steps: str) -> None:
+    """The last lines of a run: where to look, and what to do next."""
+    console.print(f"\n[bold]Look at[/] {(out / 'report.html').resolve()}")
+    for line in next_steps:
+        console.print(f"[dim]{line}")
+
+
+def _watch(validation: Split) -> Callable[[ProCIR], dict[str, float]]:
+    part = replace(validation, triplets=validation.triplets[:WATCHED])
+
+    def scores(model: ProCIR) -> dict[str, float]:
+        row = cir_row(model, part)
+        recalls = {k: row.recall(k) for k in (1, 5, 10)}
+        return {f"R@{k}": round(100 * value, 2) for k, value in recalls.items() if value is not None}
+
+    return scores

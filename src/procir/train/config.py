@@ -1,0 +1,88 @@
+"""What a contrastive run is: the variant of the method and the optimiser's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from procir.errors import ConfigError
+
+TextLength = Literal["short", "long", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Which mechanisms are on; the eight combinations are the rows of the paper's Table 3."""
+
+    two_turns: bool = True
+    """Read the views in a turn of their own, before the modification text (MT, section 4.4)."""
+    alignment: bool = True
+    """Pull products towards their captions (Align, section 4.5)."""
+    cot: bool = False
+    """Show the long caption while thinking, and take it away over the first half of training (CoT, section 4.6)."""
+
+    @property
+    def name(self) -> str:
+        """MT+Align+CoT and the like; the bare single-turn baseline is called Single."""
+        parts = [name for name, on in (("MT", self.two_turns), ("Align", self.alignment), ("CoT", self.cot)) if on]
+        return "+".join(parts) or "Single"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Settings of contrastive training; the defaults are the paper's (section D.1, Table 7)."""
+
+    variant: Variant = field(default_factory=Variant)
+    seed: int = 0
+    """Decides the order of the triplets and every random choice of a step."""
+    batch_size: int = 160
+    """Triplets a step; every other product of the batch is a negative."""
+    batching: Literal["uniform", "category"] = "uniform"
+    """How triplets meet in a batch: at random as in the paper, or two categories at a time for harder negatives."""
+    epochs: float = 1.0
+    """Passes over the triplets; the ragged last batch of a pass is left out."""
+    max_steps: int | None = None
+    """Stop after so many steps instead of after `epochs`."""
+    learning_rate: float = 1e-5
+    """Peak rate of AdamW."""
+    weight_decay: float = 0.01
+    """Decay of matrices; gains and biases are not decayed."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up before the cosine decay to zero; the paper uses none."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    temperature: float = 0.07
+    """Divides the cosine similarities (formula 5)."""
+    document_weight: float = 0.25
+    """Share of the document-caption loss in the objective (formula 12)."""
+    source_weight: float = 0.25
+    """Share of the source-caption loss in the objective (formula 12)."""
+    modification: TextLength = "both"
+    """Modification texts to train on; both draws long or short anew at each step, half and half."""
+    caption: TextLength = "both"
+    """Captions to align with; both draws long or short anew at each step, half and half."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward pass; weights and optimiser stay fp32."""
+    log_every: int = 10
+    """Steps between rows of the log."""
+    evaluate_every: int | None = None
+    """Steps between evaluations; the last step is always evaluated."""
+    save_every: int | None = None
+    """Steps between checkpoints; without it a run cannot be resumed."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay on disk."""
+
+    def __post_init__(self) -> None:
+        positive = ("batch_size", "epochs", "learning_rate", "clip", "temperature", "log_every", "keep_checkpoints")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise ConfigError("batch_size must be at least 2: the other products of a batch are the negatives")
+        for name in ("max_steps", "evaluate_every", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} must be positive, not {value}; leave it out to switch it off")
+        for name in ("weight_decay", "warmup_steps", "document_weight", "source_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, but is {getattr(self, name)}")

@@ -1,0 +1,173 @@
+"""Training examples: which triplets a step sees, and the dialogues they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from procir.errors import MissingDataError, TrainingError
+from procir.model.cot import keep_ratio, subsample
+from procir.model.dialogue import Dialogue
+from procir.model.embedder import ProCIR
+from procir.train.config import TextLength, TrainConfig
+from procir.types import Caption, ProductKey, Split, Triplet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepExamples:
+    """The dialogues of one step, row by row the same triplet; captions are empty without alignment.
+
+    `sources` and `targets` number the products, so that equal numbers are equal products.
+    """
+
+    queries: list[Dialogue]
+    documents: list[Dialogue]
+    source_captions: list[Dialogue]
+    target_captions: list[Dialogue]
+    sources: Int64[np.ndarray, " batch"]
+    targets: Int64[np.ndarray, " batch"]
+
+
+def steps_per_epoch(triplets: int, config: TrainConfig) -> int:
+    """Whole batches in one pass; raises TrainingError if not even one can be filled."""
+    if triplets < config.batch_size:
+        raise TrainingError(
+            f"{triplets} triplets do not fill a batch of {config.batch_size}: lower batch_size or add triplets"
+        )
+    return triplets // config.batch_size
+
+
+def total_steps(triplets: int, config: TrainConfig) -> int:
+    """How many steps a run has."""
+    if config.max_steps is not None:
+        steps_per_epoch(triplets, config)
+        return config.max_steps
+    return max(1, round(config.epochs * steps_per_epoch(triplets, config)))
+
+
+def batch_indices(
+    step: int, categories: Int64[np.ndarray, " triplets"], config: TrainConfig
+) -> Int64[np.ndarray, " batch"]:
+    """The triplets of a step: a pure function of seed and step, so that a resumed run sees the same.
+
+    `categories` numbers the category of each triplet's source; uniform batching looks at its length alone.
+    """
+    epoch, place = divmod(step, steps_per_epoch(len(categories), config))
+    rng = np.random.default_rng((config.seed, 0, epoch))
+    order = rng.permutation(len(categories))
+    if config.batching == "category":
+        order = _by_category(order, categories, config.batch_size // 2, rng)
+    return order[place * config.batch_size : (place + 1) * config.batch_size]
+
+
+def _by_category(
+    order: Int64[np.ndarray, " triplets"],
+    categories: Int64[np.ndarray, " triplets"],
+    run: int,
+    rng: np.random.Generator,
+) -> Int64[np.ndarray, " kept"]:
+    """The order with runs of one category, `run` triplets long, the runs themselves shuffled."""
+    rank = rng.permutation(categories.max() + 1)
+    sorted_order = order[np.argsort(rank[categories[order]], kind="stable")]
+    whole = len(order) // run
+    return sorted_order[: whole * run].reshape(whole, run)[rng.permutation(whole)].reshape(-1)
+
+
+def require_texts(split: Split, config: TrainConfig) -> None:
+    """Raise before training if a text that the configuration needs is missing."""
+    if config.modification != "short":
+        lacking = [triplet for triplet in split.triplets if not triplet.long]
+        if lacking:
+            raise MissingDataError(
+                f"{len(lacking)} triplets have no long modification text, the first from {lacking[0].source}: "
+                "train with modification=short, or add the texts"
+            )
+    if config.variant.alignment or config.variant.cot:
+        named = {key for triplet in split.triplets for key in (triplet.source, triplet.target)}
+        missing = sorted(named - set(split.captions))
+        if missing:
+            raise MissingDataError(
+                f"{len(missing)} products of the {split.name} triplets have no caption, the first {missing[0]}: "
+                "add captions, or train a variant without alignment and CoT"
+            )
+
+
+class ExampleBuilder:
+    """Turns the triplets of a step into dialogues for a model; every random choice comes from (seed, step)."""
+
+    def __init__(self, model: ProCIR, split: Split, config: TrainConfig) -> None:
+        require_texts(split, config)
+        self.model = model
+        self.split = split
+        self.config = config
+        self.total = total_steps(len(split.triplets), config)
+        self.numbers: Mapping[ProductKey, int] = {key: i for i, key in enumerate(sorted(split.products))}
+        self.categories = _categories(split)
+
+    def examples(self, step: int) -> StepExamples:
+        """The dialogues of a step."""
+        rng = np.random.default_rng((self.config.seed, 1, step))
+        chosen = batch_indices(step, self.categories, self.config)
+        triplets = [self.split.triplets[index] for index in chosen]
+        use_long = _draw(self.config.modification, rng)
+        sources, targets = [t.source for t in triplets], [t.target for t in triplets]
+        variant = self.config.variant
+        captions = self._captions([*sources, *targets] if variant.alignment else [], _draw(self.config.caption, rng))
+        return StepExamples(
+            queries=self._queries(triplets, use_long, step, rng),
+            documents=self._documents(targets, step, rng),
+            source_captions=[captions[key] for key in sources] if variant.alignment and variant.two_turns else [],
+            target_captions=[captions[key] for key in targets] if variant.alignment else [],
+            sources=np.array([self.numbers[key] for key in sources]),
+            targets=np.array([self.numbers[key] for key in targets]),
+        )
+
+    def _queries(
+        self, triplets: Sequence[Triplet], use_long: bool, step: int, rng: np.random.Generator
+    ) -> list[Dialogue]:
+        build = self.model.dialogues
+        views = self.model.store.products([self.split.products[triplet.source] for triplet in triplets])
+        thoughts = self._thoughts([t.source for t in triplets] if build.two_turns else [], step, rng)
+        return [
+            build.query(shown, (triplet.long or "") if use_long else triplet.short, thoughts.get(triplet.source))
+            for shown, triplet in zip(views, triplets, strict=True)
+        ]
+
+    def _documents(self, keys: Sequence[ProductKey], step: int, rng: np.random.Generator) -> list[Dialogue]:
+        """One dialogue a product, however many rows show it, so that it is read once."""
+        distinct = list(dict.fromkeys(keys))
+        views = self.model.store.products([self.split.products[key] for key in distinct])
+        thoughts = self._thoughts(distinct, step, rng)
+        build = self.model.dialogues.document
+        documents = {key: build(shown, thoughts.get(key)) for key, shown in zip(distinct, views, strict=True)}
+        return [documents[key] for key in keys]
+
+    def _captions(self, keys: Sequence[ProductKey], use_long: bool) -> dict[ProductKey, Dialogue]:
+        captions = {key: self.split.captions[key] for key in dict.fromkeys(keys)}
+        return {key: self.model.dialogues.caption(_text(caption, use_long)) for key, caption in captions.items()}
+
+    def _thoughts(self, keys: Sequence[ProductKey], step: int, rng: np.random.Generator) -> dict[ProductKey, list[int]]:
+        """What is left of the long captions at this step."""
+        ratio = keep_ratio(step, self.total) if self.config.variant.cot else 0.0
+        if ratio == 0.0:
+            return {}
+        ids = {key: self.model.dialogues.text_ids(self.split.captions[key].long) for key in dict.fromkeys(keys)}
+        return {key: subsample(tokens, ratio, rng) for key, tokens in ids.items()}
+
+
+def _categories(split: Split) -> Int64[np.ndarray, " triplets"]:
+    products = [split.products[triplet.source] for triplet in split.triplets]
+    names = [f"{product.gender}/{product.category}" for product in products]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _draw(length: TextLength, rng: np.random.Generator) -> bool:
+    """Whether this step reads long texts."""
+    return bool(rng.random() < 0.5) if length == "both" else length == "long"
+
+
+def _text(caption: Caption, use_long: bool) -> str:
+    return caption.long if use_long else caption.short

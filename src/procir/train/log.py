@@ -1,0 +1,70 @@
+"""The record of a training run: JSONL for programs, TensorBoard for eyes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from procir.records import read_jsonl, write_jsonl
+
+LOG_FILE = "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What one optimiser step did; `step` counts from 1."""
+
+    step: int
+    total: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    gradient_norm: float
+    samples_per_second: float
+    seconds_left: float
+
+
+class TrainingLog:
+    """Appends steps and evaluations of a run; what a resumed run will do again is dropped first."""
+
+    def __init__(self, out: Path, first_step: int) -> None:
+        path = out / LOG_FILE
+        kept = [row for row in read_log(out) if row["step"] <= first_step]
+        write_jsonl(path, kept)
+        self._file = path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=first_step + 1)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._board.close()
+
+    def step(self, report: StepReport) -> None:
+        """Log one training step."""
+        values = asdict(report)
+        numbers = values.pop("losses") | {
+            name: values[name] for name in ("learning_rate", "gradient_norm", "samples_per_second")
+        }
+        self._write(report.step, "train", numbers)
+
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log the scores of the model after a step."""
+        self._write(step, "eval", scores)
+
+    def _write(self, step: int, kind: str, numbers: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
+        self._file.flush()
+        for name, value in numbers.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log: `step`, `kind` (train or eval), and numbers by name; empty if there is none."""
+    path = out / LOG_FILE
+    return [row for _, row in read_jsonl(path)] if path.exists() else []

@@ -1,0 +1,99 @@
+"""Checkpoints of a training run: written whole or not at all, resumed exactly or refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from procir.errors import CheckpointError, TrainingError
+from procir.model.checkpoint import replacing
+from procir.model.embedder import ProCIR
+from procir.train.config import TrainConfig
+
+_STATE_FILE = "state.json"
+
+
+def save(
+    out: Path, step: int, model: ProCIR, optimizer: torch.optim.Optimizer, config: TrainConfig, data_hash: str
+) -> None:
+    """Write the checkpoint of a step, then remove the oldest beyond `config.keep_checkpoints`."""
+    with replacing(_folder(out) / f"step-{step:07d}") as folder:
+        model.save_pretrained(folder / "model")
+        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        facts = {"step": step, "config": asdict(config), "data_hash": data_hash}
+        (folder / _STATE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    for old in _checkpoints(out)[: -config.keep_checkpoints]:
+        shutil.rmtree(old)
+
+
+def prepare(
+    out: Path, model: ProCIR, optimizer: torch.optim.Optimizer, config: TrainConfig, data_hash: str, *, resume: bool
+) -> int:
+    """Load the newest checkpoint of `out` if `resume` is set; returns the steps already done.
+
+    Raises TrainingError if a fresh run would overwrite another, or if the configuration or data changed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    found = _checkpoints(out)
+    if found and not resume:
+        raise TrainingError(f"{out} holds checkpoints of an earlier run: resume it, or choose another folder")
+    if not found:
+        return 0
+    newest = found[-1]
+    facts = _facts(newest)
+    changed = sorted(_changes(facts["config"], json.loads(json.dumps(asdict(config)))))
+    if changed:
+        raise TrainingError(f"{newest} was trained with other settings: {'; '.join(changed)}")
+    if facts["data_hash"] != data_hash:
+        raise TrainingError(
+            f"the training data changed since {newest}: its hash was {facts['data_hash'][:12]} and is now "
+            f"{data_hash[:12]}; restore the data, or start a new run"
+        )
+    _load(newest, model, optimizer)
+    return int(facts["step"])
+
+
+def _folder(out: Path) -> Path:
+    return out / "checkpoints"
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    return sorted(path for path in _folder(out).glob("step-*") if (path / _STATE_FILE).is_file())
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / _STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}/{_STATE_FILE} cannot be read: {error}; remove this checkpoint") from error
+
+
+def _load(folder: Path, model: ProCIR, optimizer: torch.optim.Optimizer) -> None:
+    try:
+        weights = load_file(folder / "model" / "model.safetensors", device=str(model.device))
+        missing, unexpected = model.network.load_state_dict(weights, strict=False)
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location=model.device))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{folder} cannot be resumed: {error}; remove this checkpoint") from error
+    missing = [name for name in missing if name != "lm_head.weight"]
+    if missing or unexpected:
+        raise CheckpointError(f"{folder} holds another architecture: {len(missing)} weights missing, {unexpected[:3]}")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    changes = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += _changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            changes.append(f"{prefix}{name} was {old!r} and is now {new!r}")
+    return changes

@@ -1,0 +1,128 @@
+"""The same embedding, however it is computed."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from procir.model.packing import length_groups, patches, stack_pixels
+from procir.model.pixels import PixelSettings, ViewPixels, resize
+from procir.model.vision import view_features
+
+
+def test_padded_batch_equals_single(tiny, random_views):
+    build = tiny.dialogues
+    dialogues = [
+        build.document(random_views(0, (2, 2), (2, 3))),
+        build.query(random_views(1, (3, 2)), "Make it red"),
+        build.caption("A red cotton dress with short sleeves"),
+        build.query(random_views(2, (2, 2), (2, 2), (1, 2)), "A zipper at the back and a much longer sentence here"),
+        build.document(random_views(3, (2, 2))),
+    ]
+    with torch.inference_mode():
+        together = tiny.embed(dialogues)
+        alone = torch.cat([tiny.embed([dialogue]) for dialogue in dialogues])
+    assert together.shape == (7, tiny.dim)
+    torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
+
+
+def test_document_equals_source_embedding_of_turn_one(tiny, random_views):
+    views = random_views(4, (2, 3), (2, 2))
+    with torch.inference_mode():
+        document = tiny.embed([tiny.dialogues.document(views)])
+        source, query = tiny.embed([tiny.dialogues.query(views, "Make it navy")])
+    torch.testing.assert_close(document[0], source, atol=2e-5, rtol=1e-4)
+    assert not torch.allclose(source, query, atol=1e-2)
+
+
+def test_embedding_equals_transformers_own_forward(tiny, random_views, tokenizer):
+    """transformers' full path: its image processor's layout, its rope index, its per-image vision loop."""
+    views = random_views(5, (2, 3), (2, 2))
+    dialogue = tiny.dialogues.query(views, "Make it navy with a zipper")
+    values = [
+        _with_frames(patches(stack_pixels([view], tiny.device), PixelSettings(), torch.float32)) for view in views
+    ]
+    ids = torch.from_numpy(dialogue.token_ids)[None]
+    with torch.inference_mode():
+        states = tiny.network.model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=torch.cat(values),
+            image_grid_thw=torch.tensor([[1, 4, 6], [1, 4, 4]]),
+            mm_token_type_ids=(ids == tiny.dialogues.vocabulary.image).int(),
+        ).last_hidden_state[0]
+        ours = tiny.embed([dialogue])
+    torch.testing.assert_close(ours, states[list(dialogue.embedding_at)], atol=2e-5, rtol=1e-4)
+
+
+def test_views_are_prepared_as_by_qwens_image_processor():
+    rng = np.random.default_rng(0)
+    settings = PixelSettings(min_pixels=64 * 64, max_pixels=128 * 128)
+    processor = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels},
+        patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3,
+    )  # fmt: skip
+    for height, width in ((50, 70), (300, 90), (128, 128), (7, 9), (33, 400)):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        theirs = processor(images=[image], return_tensors="pt")
+        view = resize(image, settings)
+        ours = _with_frames(patches(stack_pixels([view], torch.device("cpu")), settings, torch.float32))
+        assert theirs["image_grid_thw"].tolist() == [[1, view.token_grid[0] * 2, view.token_grid[1] * 2]]
+        torch.testing.assert_close(ours, theirs["pixel_values"], atol=1e-6, rtol=0)
+
+
+def test_vision_features_equal_the_towers_own(tiny, random_views):
+    views = [random_views(seed, (2, 3))[0] for seed in range(3)]
+    tower = tiny.network.model.visual
+    values = patches(stack_pixels(views, tiny.device), PixelSettings(), torch.float32)
+    with torch.inference_mode():
+        together = view_features(tower, values, (2, 3))
+        theirs = tower(_with_frames(values), grid_thw=torch.tensor([[1, 4, 6]] * 3)).pooler_output
+    torch.testing.assert_close(together.flatten(0, 1), theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_gradients_of_a_padded_batch_equal_single_ones(tiny, random_views):
+    build = tiny.dialogues
+    dialogues = [build.document(random_views(6, (2, 2))), build.query(random_views(7, (2, 3)), "Make it red and long")]
+    weight = tiny.network.model.visual.blocks[0].attn.qkv.weight
+
+    def gradient(groups):
+        tiny.network.zero_grad()
+        torch.cat([tiny.embed(group) for group in groups]).square().sum().backward()
+        found = weight.grad.clone()
+        tiny.network.zero_grad()
+        return found
+
+    torch.testing.assert_close(gradient([dialogues]), gradient([[d] for d in dialogues]), atol=1e-3, rtol=1e-3)
+
+
+def test_a_dialogue_shown_twice_gives_its_embeddings_twice(tiny, random_views):
+    one = tiny.dialogues.query(random_views(8, (2, 2)), "Make it red")
+    two = tiny.dialogues.document(random_views(9, (2, 2)))
+    with torch.inference_mode():
+        found = tiny.embed([one, two, one])
+    assert found.shape == (5, tiny.dim)
+    assert torch.equal(found[:2], found[3:])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_length_groups_bound_waste_and_tokens():
+    lengths = [10, 100, 95, 90, 81, 79, 50, 100]
+    groups = length_groups(lengths, max_tokens=300)
+    assert sorted(index for group in groups for index in group) == list(range(8))
+    assert groups == [[1, 7, 2], [3, 4, 5], [6], [0]]
+    assert length_groups([500], max_tokens=300) == [[0]]
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 5)])
+def test_smallest_views_encode(tiny, grid):
+    view = ViewPixels(np.zeros((grid[0] * 32, grid[1] * 32, 3), np.uint8), grid)
+    with torch.inference_mode():
+        assert torch.isfinite(tiny.embed([tiny.dialogues.document([view])])).all()
+
+
+def _with_frames(values):
+    """Two equal frames a patch, as transformers lays them out."""
+    flat = values.reshape(-1, 3, 1, 16 * 16)
+    return flat.expand(-1, 3, 2, 16 * 16).reshape(len(flat), -1)
