@@ -37,6 +37,7 @@ unit: $(READY)  ## The tests
 bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.atelier
 	$(BIN)/python -m benchmarks.tiny_step
+	$(BIN)/python -m benchmarks.demo
 
 clean:  ## Remove the environment and caches, keep runs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

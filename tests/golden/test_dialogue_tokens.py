@@ -118,6 +118,15 @@ def test_empty_text_is_refused(builders, views):
         builders[2].query(views, " \n ")
 
 
+def test_room_is_what_the_longest_dialogue_takes(builders, views):
+    """Two views of 1 and 2 tokens take 7 with their frames; the thought's frame is counted though it is empty."""
+    length = len(builders[2].query(views, "Make it navy.", [32]))
+    tight = DialogueBuilder(qwen_tokenizer(), two_turns=True, max_length=length + 2)
+    tight.require_room("Make it navy.", 7, "it")
+    with pytest.raises(ContextOverflowError, match="it may take"):
+        tight.require_room("Make it navy. " * 3, 7, "it")
+
+
 def test_too_long_dialogue_is_refused(builders):
     with pytest.raises(ContextOverflowError, match=r"takes 514 tokens, the model reads 500"):
         builders[2].caption("navy " * 499 + "navy")

@@ -2,12 +2,13 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from procir.errors import ConfigError, MissingDataError, TrainingError
+from procir.errors import ConfigError, ContextOverflowError, MissingDataError, TrainingError
 from procir.model.embedder import EmbedderSettings, ProCIR
 from procir.model.pixels import PixelSettings
 from procir.train.config import TrainConfig, Variant
@@ -144,6 +145,13 @@ def test_missing_texts_are_named_before_training(tokenizer, little_split):
     with pytest.raises(MissingDataError, match=r"9 products of the train triplets have no caption, the first noise/p0"):
         ExampleBuilder(fresh(tokenizer), bare, config())
     ExampleBuilder(fresh(tokenizer), bare, config(variant=Variant(alignment=False)))
+
+
+def test_a_text_without_room_is_refused_before_training(tokenizer, little_split):
+    endless = replace(little_split.triplets[5], short="navy " * 5000)
+    split = replace(little_split, triplets=(*little_split.triplets[:5], endless, *little_split.triplets[6:]))
+    with pytest.raises(ContextOverflowError, match=r"the query on noise/p5 may take \d+ tokens, the model reads 4096"):
+        ExampleBuilder(fresh(tokenizer), split, config())
 
 
 def test_too_few_triplets(tokenizer, little_split):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 
 from procir.errors import ConfigError
@@ -15,7 +16,10 @@ def is_validation(key: ProductKey, share: float) -> bool:
 
 
 def split_products(split: Split, *, validation_share: float = 0.3) -> tuple[Split, Split, int]:
-    """Train and validation parts of a catalogue, and how many triplets cross the border and are in neither."""
+    """Train and validation parts of a catalogue, and how many triplets cross the border and are in neither.
+
+    What satisfies a request on the other side is left out of its triplet.
+    """
     if not 0 < validation_share < 1:
         raise ConfigError(f"validation_share must lie between 0 and 1, not {validation_share}")
     parts = []
@@ -26,7 +30,11 @@ def split_products(split: Split, *, validation_share: float = 0.3) -> tuple[Spli
                 name=name,
                 products={key: product for key, product in split.products.items() if key in inside},
                 captions={key: caption for key, caption in split.captions.items() if key in inside},
-                triplets=tuple(t for t in split.triplets if t.source in inside and t.target in inside),
+                triplets=tuple(
+                    replace(t, satisfying=tuple(key for key in t.satisfying if key in inside))
+                    for t in split.triplets
+                    if t.source in inside and t.target in inside
+                ),
             )
         )
     train, val = parts

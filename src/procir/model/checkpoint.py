@@ -20,12 +20,13 @@ from transformers import (
     Qwen3_5ForConditionalGeneration,
 )
 
-from procir.errors import CheckpointError
+from procir.errors import CheckpointError, ConfigError
 from procir.model.pixels import MEAN, STD, PixelSettings
 from procir.model.tokenizers import special_id
 
 SETTINGS_FILE = "procir.json"
 _NEEDED = ("config.json", "tokenizer.json")
+_RESTORE = "restore the file, or remove it to read the checkpoint with the published model's settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,20 @@ def load(path: str | Path, *, dtype: torch.dtype) -> Loaded:
     kind = _read_json(folder / "config.json").get("model_type")
     if kind != "qwen3_5":
         raise CheckpointError(f"{folder}/config.json describes a {kind!r} model; procir reads 'qwen3_5' checkpoints")
-    return Loaded(_network(folder, dtype), _tokenizer(folder), _settings(folder))
+    config, tokenizer = _config(folder), _tokenizer(folder)
+    settings = _settings(folder, config.vision_config)
+    return Loaded(_network(folder, config, dtype), tokenizer, settings)
 
 
 def save(
     path: Path, *, network: Any, tokenizer: Any, settings: Any, card: str | None, dtype: torch.dtype | None
 ) -> None:
-    """Write network, tokenizer, processor, settings and card; replaces a checkpoint that is already there."""
+    """Write network, tokenizer, processor, settings and card; replaces a checkpoint that is already there.
+
+    Raises CheckpointError if something else is there.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file()):
+        raise CheckpointError(f"{path} is no checkpoint that could be replaced: choose a new or an empty folder")
     with replacing(path) as folder:
         state = network.state_dict()
         if network.config.tie_word_embeddings:
@@ -62,6 +70,9 @@ def save(
         if dtype is not None:
             state = {name: weight.to(dtype) for name, weight in state.items()}
         network.save_pretrained(folder, state_dict=state)
+        for weights in folder.glob("*.safetensors"):  # which safetensors writes for its owner alone
+            weights.chmod((folder / "config.json").stat().st_mode)
+        _state_dtype(folder / "config.json", dtype or network.dtype)
         tokenizer.save_pretrained(folder)
         _write_json(folder / "preprocessor_config.json", _processor(settings.pixels))
         _write_json(folder / SETTINGS_FILE, asdict(settings))
@@ -70,17 +81,24 @@ def save(
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails."""
+    """A temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails.
+
+    What was at `path` is removed last: at every moment one of both is whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    before = scratch.with_name(f"{scratch.name}-before")
     try:
         yield scratch
         scratch.chmod(0o755)
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(before)
         scratch.replace(path)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if before.exists() and not path.exists():
+            before.replace(path)
+        for leftover in (scratch, before):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def require_embedding_row(network: Any, tokenizer: Any, token: str) -> None:
@@ -111,44 +129,75 @@ def _folder(path: str | Path) -> Path:
     try:
         return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(f"{path} is no folder here and could not be fetched from the Hub: {error}") from error
+        raise CheckpointError(
+            f"{path} is no folder here and could not be fetched from the Hub: {error}; "
+            "pass a folder, or download the checkpoint first"
+        ) from error
 
 
-def _network(folder: Path, dtype: torch.dtype) -> Any:
+def _config(folder: Path) -> Any:
     try:
-        config = AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder)
+    except Exception as error:  # transformers checks its fields with exceptions of its own
+        raise CheckpointError(f"{folder}/config.json is no configuration of a Qwen3.5 model: {error}") from error
+
+
+def _network(folder: Path, config: Any, dtype: torch.dtype) -> Any:
+    try:
         network, report = Qwen3_5ForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )  # fmt: skip
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"the weights in {folder} cannot be read: {error}") from error
     except Exception as error:  # safetensors raises its own SafetensorError, straight from Exception
         if type(error).__name__ != "SafetensorError":
             raise
         raise CheckpointError(f"the weights in {folder} are damaged: {error}; copy or download them again") from error
+    _require_all_weights(folder, report)
+    return network
+
+
+def _require_all_weights(folder: Path, report: Mapping[str, Any]) -> None:
     missing = sorted(name for name in report["missing_keys"] if name != "lm_head.weight")
     if missing:
         raise CheckpointError(f"{folder} lacks {len(missing)} weights, among them {', '.join(missing[:3])}")
-    return network
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise CheckpointError(
+            f"{folder}: the weight {name} has shape {tuple(stored)}, its config.json asks for {tuple(expected)}; "
+            "restore the config.json that belongs to these weights"
+        )
 
 
 def _tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, ImportError) as error:
-        raise CheckpointError(f"the tokenizer in {folder} cannot be read: {error}") from error
+    except Exception as error:  # the tokenizers library raises plain exceptions, transformers stumbles in many ways
+        raise CheckpointError(
+            f"the tokenizer in {folder} cannot be read: {error!r}; copy or download it again"
+        ) from error
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _settings(folder: Path, vision: Any) -> dict[str, Any]:
     """What procir.json says; the published checkpoint has none and is read with the defaults of EmbedderSettings."""
     path = folder / SETTINGS_FILE
     if not path.exists():
         return {}
-    settings = _read_json(path)
+    content = _read_json(path)
+    kinds = {"two_turns": bool, "embedding_token": str, "pixels": dict}
+    wrong = [name for name in {**kinds, **content} if not isinstance(content.get(name), kinds.get(name, ()))]
+    if wrong:
+        raise CheckpointError(f"{path}: missing, unknown or of the wrong type: {', '.join(wrong)}; {_RESTORE}")
     try:
-        return settings | {"pixels": PixelSettings(**settings["pixels"])}
-    except (TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} does not hold the settings of an embedder: {error}") from error
+        pixels = PixelSettings(**content["pixels"])
+    except (TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: the pixels are wrong: {error}; {_RESTORE}") from error
+    if (pixels.patch, pixels.merge) != (vision.patch_size, vision.spatial_merge_size):
+        raise CheckpointError(
+            f"{path}: patch {pixels.patch} and merge {pixels.merge} are not the vision tower's "
+            f"{vision.patch_size} and {vision.spatial_merge_size}; {_RESTORE}"
+        )
+    return content | {"pixels": pixels}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -163,6 +212,15 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _state_dtype(path: Path, dtype: torch.dtype) -> None:
+    """Let config.json name the type of the stored weights; transformers writes that of the weights in memory."""
+    config, name = _read_json(path), str(dtype).removeprefix("torch.")
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        if "dtype" in part:
+            part["dtype"] = name
+    _write_json(path, config)
 
 
 def _processor(pixels: PixelSettings) -> dict[str, Any]:

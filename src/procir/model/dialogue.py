@@ -77,6 +77,7 @@ class DialogueBuilder:
         self.max_length = max_length
         self.vocabulary = _read_vocabulary(tokenizer, embedding_token)
         self._ids = lru_cache(maxsize=_REMEMBERED_TEXTS)(self._tokenize)
+        self._fixed = _length_of_pieces(self.vocabulary)
 
     def document(self, views: Sequence[ViewPixels], thought: Sequence[int] | None = None) -> Dialogue:
         """The dialogue of a product alone; its embedding is d, equal to s of a two-turn query."""
@@ -106,6 +107,15 @@ class DialogueBuilder:
         draft.ask((), self.text_ids(text))
         draft.answer(None)
         return draft.finish(self.max_length)
+
+    def require_room(self, text: str, view_tokens: int, what: str) -> None:
+        """Raise ContextOverflowError if `text` beside so many view tokens leaves no room for the fixed pieces."""
+        needed = len(self.text_ids(text)) + view_tokens + self._fixed
+        if needed > self.max_length:
+            raise ContextOverflowError(
+                f"{what} may take {needed} tokens, the model reads {self.max_length}: shorten the text "
+                f"{text[:40]!r}..., or lower the pixels a view"
+            )
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of a user's text, trimmed as the chat template trims; special tokens in it are not special."""
@@ -173,6 +183,12 @@ class _Draft:
         grid = np.stack([np.zeros((rows, columns), np.int64), *np.indices((rows, columns))])
         self.positions.append(grid.reshape(3, -1) + self.next_position)
         self.next_position += max(rows, columns)
+
+
+def _length_of_pieces(v: _Vocabulary) -> int:
+    """Tokens of a two-turn query beside its views and texts, with the frame of a thought."""
+    turn = len(v.user) + len(v.end) + len(v.assistant) + 2 + 2 * len(v.newline) + len(v.blank_line) + 1
+    return 2 * turn + len(v.end)
 
 
 def _read_vocabulary(tokenizer: Any, embedding_token: str) -> _Vocabulary:

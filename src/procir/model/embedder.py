@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,10 @@ from procir.model.pixels import PixelSettings, PixelStore, ViewPixels
 from procir.model.shapes import configuration
 from procir.model.tokenizers import EMBEDDING_TOKEN
 from procir.model.vision import view_features
-from procir.types import Product, Query
+from procir.types import MAX_VIEWS, Product, Query
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+"""Padded tokens of one forward pass by device: on a CPU small passes stay in its caches, a GPU wants large ones."""
 
 VISION_CHUNK = 32_768
 """Patches that go through the vision tower together."""
@@ -38,8 +41,11 @@ class EmbedderSettings:
     """What a checkpoint says beyond its weights: the dialogue it was trained with, and its view sizes."""
 
     two_turns: bool = True
+    """Whether queries read the views in a turn of their own (section 4.4)."""
     embedding_token: str = EMBEDDING_TOKEN
+    """The token whose hidden state is the embedding."""
     pixels: PixelSettings = field(default_factory=PixelSettings)
+    """How views are resized."""
 
     def __post_init__(self) -> None:
         if not self.embedding_token:
@@ -49,7 +55,8 @@ class EmbedderSettings:
 class ProCIR:
     """A Qwen3.5 model with an embedding token; an `Embedder` for products, composed queries and captions.
 
-    `max_batch_tokens` bounds the padded tokens of one forward pass; `cache_bytes` bounds the decoded views kept.
+    `max_batch_tokens` bounds the padded tokens of one forward pass (see `BATCH_TOKENS`); `cache_bytes` bounds the
+    decoded views kept.
     """
 
     def __init__(
@@ -58,7 +65,7 @@ class ProCIR:
         tokenizer: Any,
         settings: EmbedderSettings,
         *,
-        max_batch_tokens: int = 8192,
+        max_batch_tokens: int | None = None,
         cache_bytes: int = 1 << 30,
     ) -> None:
         text = network.config.text_config
@@ -66,7 +73,7 @@ class ProCIR:
         self.network = network
         self.tokenizer = tokenizer
         self.settings = settings
-        self.max_batch_tokens = max_batch_tokens
+        self.max_batch_tokens = max_batch_tokens or BATCH_TOKENS.get(network.device.type, BATCH_TOKENS["cuda"])
         self.store = PixelStore(settings.pixels, capacity=cache_bytes)
         self.dialogues = DialogueBuilder(
             tokenizer,
@@ -138,6 +145,20 @@ class ProCIR:
     def with_views(self, pixels: PixelSettings) -> ProCIR:
         """The same weights looking at views of another size."""
         return type(self)(self.network, self.tokenizer, replace(self.settings, pixels=pixels))
+
+    def require_room(self, queries: Iterable[Query], captions: Iterable[str]) -> None:
+        """Raise ContextOverflowError if a dialogue of these could be longer than the model's context.
+
+        Called before long work. Views count with the most tokens that the settings allow; a thought counts as the
+        caption that it is taken from.
+        """
+        pixels = self.settings.pixels
+        view_tokens = pixels.max_pixels // (pixels.patch * pixels.merge) ** 2 + 2
+        for query in queries:
+            views = len(query.source.views[:MAX_VIEWS])
+            self.dialogues.require_room(query.text, views * view_tokens, f"the query on {query.source.key}")
+        for text in captions:
+            self.dialogues.require_room(text, MAX_VIEWS * view_tokens, "a caption")
 
     def embed(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
         """Hidden states at the embedding tokens, dialogue by dialogue and turn by turn, with gradients.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -29,9 +29,13 @@ class PixelSettings:
     """How a view is resized: area bounds in pixels, and the tower's patch and merge sizes (section 5.1)."""
 
     min_pixels: int = 128 * 128
+    """Least area of a view; smaller ones are enlarged."""
     max_pixels: int = 512 * 512
+    """Largest area of a view; larger ones are scaled down."""
     patch: int = 16
+    """Side of a vision patch in pixels."""
     merge: int = 2
+    """Patches a side of one token, so that a token shows patch * merge pixels each way."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_pixels <= self.max_pixels:
@@ -49,7 +53,7 @@ class ViewPixels:
 
 
 def fit(height: int, width: int, settings: PixelSettings) -> tuple[int, int]:
-    """The size that a view is resized to: whole tokens, area within bounds, aspect kept as nearly as possible.
+    """Height and width that a view is resized to: whole tokens, area within bounds, aspect kept as nearly as possible.
 
     The rule of Qwen2-VL's image processor, so that published checkpoints see the pixels they were trained on.
     """
@@ -78,8 +82,8 @@ def resize(image: Image.Image, settings: PixelSettings) -> ViewPixels:
 class PixelStore:
     """Resized views by path, decoded in parallel threads and kept in memory up to `capacity` bytes.
 
-    The least recently used views go first. A view is decoded once, however many products or steps ask for it,
-    as long as it stays within the capacity.
+    The least recently used views go first. A view is decoded once, however many products, steps or threads ask
+    for it, as long as it stays within the capacity.
     """
 
     def __init__(self, settings: PixelSettings, *, capacity: int = 1 << 30, threads: int = 2) -> None:
@@ -87,6 +91,7 @@ class PixelStore:
         self.capacity = capacity
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pixels")
         self._kept: OrderedDict[Path, ViewPixels] = OrderedDict()
+        self._coming: dict[Path, Future[ViewPixels]] = {}
         self._size = 0
         self._lock = Lock()
 
@@ -96,24 +101,42 @@ class PixelStore:
             if not product.views:
                 raise MissingDataError(f"product {product.key} has no views: it cannot be encoded")
         paths = [[view.path for view in product.views[:MAX_VIEWS]] for product in products]
-        unique = dict.fromkeys(path for group in paths for path in group)
-        loaded = dict(zip(unique, self._pool.map(self._view, unique), strict=True))
+        asked = {path: self._ask(path) for group in paths for path in group}
+        loaded = {path: view.result() if isinstance(view, Future) else view for path, view in asked.items()}
         return [tuple(loaded[path] for path in group) for group in paths]
 
-    def _view(self, path: Path) -> ViewPixels:
+    def _ask(self, path: Path) -> ViewPixels | Future[ViewPixels]:
         with self._lock:
             if path in self._kept:
                 self._kept.move_to_end(path)
                 return self._kept[path]
+            if path not in self._coming:
+                self._coming[path] = self._pool.submit(self._load, path)
+            return self._coming[path]
+
+    def _load(self, path: Path) -> ViewPixels:
+        try:
+            view = self._decode(path)
+        except BaseException:
+            with self._lock:
+                del self._coming[path]
+            raise
+        with self._lock:
+            del self._coming[path]
+            self._keep(path, view)
+        return view
+
+    def _decode(self, path: Path) -> ViewPixels:
         image = load_image(path)
         try:
-            view = resize(image, self.settings)
+            return resize(image, self.settings)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
-        with self._lock:
-            if path not in self._kept and view.pixels.nbytes <= self.capacity:
-                self._kept[path] = view
-                self._size += view.pixels.nbytes
-                while self._size > self.capacity:
-                    self._size -= self._kept.popitem(last=False)[1].pixels.nbytes
-        return view
+
+    def _keep(self, path: Path, view: ViewPixels) -> None:
+        if view.pixels.nbytes > self.capacity:
+            return
+        self._kept[path] = view
+        self._size += view.pixels.nbytes
+        while self._size > self.capacity:
+            self._size -= self._kept.popitem(last=False)[1].pixels.nbytes

@@ -6,16 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from procir.train.log import StepReport
 from procir.types import LoadReport
@@ -26,44 +20,84 @@ Advance = Callable[[int, int, str], None]
 """Told (done, total, note)."""
 
 
+class _TimeColumn(ProgressColumn):
+    """What is left of a running stage, or what a finished one took."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text(f"in {_clock(task.finished_time or 0.0)}")
+        if task.time_remaining is None:
+            return Text(_clock(task.elapsed or 0.0))
+        return Text(f"{_clock(task.time_remaining)} left")
+
+
+class _NoteColumn(ProgressColumn):
+    """The rest of the line: on a narrow terminal it is cut, so that the other columns are not."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["note"]), style="dim", no_wrap=True, overflow="ellipsis")
+
+
 @contextmanager
 def stage(title: str) -> Iterator[Advance]:
-    """A progress bar for one stage of a run; it stays as a line when the stage ends."""
+    """A progress bar for one stage of a run; it stays as a line when the stage ends.
+
+    A stage that never advances had nothing to do, and says so.
+    """
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]left"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[count]}"),
+        _TimeColumn(),
+        _NoteColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=None, note="")
+        task = progress.add_task(title, total=None, note="", count="")
 
         def advance(done: int, total: int, note: str) -> None:
-            progress.update(task, completed=done, total=total, note=note)
+            progress.update(task, completed=done, total=total, note=note, count=f"{done:,}/{total:,}")
 
         yield advance
-        finished = progress.tasks[task]
-        progress.update(task, total=finished.total or 1, completed=finished.total or 1)
+        total = progress.tasks[task].total
+        if total is None:
+            progress.update(task, note="done before")
+        progress.update(task, total=total or 1, completed=total or 1)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def step_note(report: StepReport) -> str:
-    """Loss, learning rate and speed of a training step in a few words."""
-    return f"loss {report.losses['loss']:.3f}  lr {report.learning_rate:.1e}  {report.samples_per_second:.1f} samples/s"
+    """Loss and speed of a training step in a few words."""
+    return f"loss {report.losses['loss']:.3f}  {report.samples_per_second:.1f} triplets/s"
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is: nothing in it is markup, and paths are not broken."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def show_load(name: str, report: LoadReport) -> None:
     """Print what reading a catalogue kept, and what it left out and why."""
     console.print(
-        f"[bold]{name}[/]: {report.products:,} products, {report.views:,} views, {report.captions:,} captions, "
+        f"[bold]{escape(name)}[/]: {report.products:,} products, {report.views:,} views, {report.captions:,} captions, "
         f"{report.triplets:,} triplets"
     )
+    show_skipped(report)
+
+
+def show_skipped(report: LoadReport) -> None:
+    """Print what was left out and why."""
     for reason, count in report.skipped.items():
         examples = ", ".join(report.examples.get(reason, ()))
-        console.print(f"  [yellow]left out[/] {count:,}: {reason}" + (f" ({examples})" if examples else ""))
+        shown = f" ({examples})" if examples else ""
+        console.print(f"  [yellow]left out[/] {count:,}: {escape(reason + shown)}", soft_wrap=True)
 
 
 def show_rows(rows: Mapping[str, Mapping[str, float | None]]) -> None:

@@ -11,7 +11,7 @@ from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.evaluate.protocol import cir_row
 from procir.model.embedder import ProCIR
 from procir.recipes import tiny
-from procir.recipes.console import console, show_rows, stage
+from procir.recipes.console import console, say, show_rows, stage
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, train_watched, write_outcome
 from procir.train.config import TrainConfig
 from procir.types import Split
@@ -25,7 +25,7 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     catalogue = catalogue or tiny.demo_catalogue()
     config = replace(tiny.scratch_training() if from_scratch else tiny.demo_training(), seed=seed)
     starter = None if from_scratch else tiny.starter_model()
-    console.print(f"procir demo → [bold]{out}[/]  (interrupt at any time; drawn pictures are kept)")
+    say(f"procir demo → {out}  (a catalogue that is already drawn there is used again)")
     clock = Clock()
     splits = _draw(out / "data", catalogue)
     clock.lap("drawing")

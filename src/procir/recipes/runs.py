@@ -12,7 +12,7 @@ from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_r
 from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
 from procir.protocols import Embedder
-from procir.recipes.console import console, stage, step_note
+from procir.recipes.console import console, say, stage, step_note
 from procir.records import data_hash
 from procir.report.cases import choose
 from procir.report.figures import Curve
@@ -23,7 +23,7 @@ from procir.train.log import StepReport, read_log
 from procir.types import Split
 
 WATCHED = 200
-"""Validation triplets that are evaluated while training runs."""
+"""Validation triplets, evenly spread over the split, that are evaluated while training runs."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Clock:
 def train_watched(
     model: ProCIR, training: Split, validation: Split | None, config: TrainConfig, out: Path, *, resume: bool = False
 ) -> None:
-    """Train with a progress bar, watching recall on the first triplets of the validation split."""
+    """Train with a progress bar, watching recall on a part of the validation triplets."""
     watch = _watch(validation) if validation and validation.triplets else None
     with stage("Training") as advance:
 
@@ -123,13 +123,15 @@ def as_config(**parts: Any) -> dict[str, Any]:
 
 def closing(out: Path, *next_steps: str) -> None:
     """The last lines of a run: where to look, and what to do next."""
-    console.print(f"\n[bold]Look at[/] {(out / 'report.html').resolve()}")
+    console.print("\n[bold]Look at[/]", end=" ")
+    say(str((out / "report.html").resolve()))
     for line in next_steps:
-        console.print(f"[dim]{line}")
+        say(line, "dim")
 
 
 def _watch(validation: Split) -> Callable[[ProCIR], dict[str, float]]:
-    part = replace(validation, triplets=validation.triplets[:WATCHED])
+    stride = -(-len(validation.triplets) // WATCHED)
+    part = replace(validation, triplets=validation.triplets[::stride])
 
     def scores(model: ProCIR) -> dict[str, float]:
         row = cir_row(model, part)

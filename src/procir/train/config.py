@@ -33,6 +33,7 @@ class TrainConfig:
     """Settings of contrastive training; the defaults are the paper's (section D.1, Table 7)."""
 
     variant: Variant = field(default_factory=Variant)
+    """Which mechanisms are on; the eight combinations are the rows of the paper's Table 3."""
     seed: int = 0
     """Decides the order of the triplets and every random choice of a step."""
     batch_size: int = 160

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from procir.errors import TrainingError
 from procir.model.embedder import ProCIR
-from procir.model.heap import keep_freed_memory
 from procir.model.losses import symmetric_info_nce
 from procir.train import state
 from procir.train.config import TrainConfig
@@ -46,8 +45,6 @@ def train(
     """
     if model.settings.two_turns != config.variant.two_turns:
         raise TrainingError(f"the model's dialogue does not fit the variant {config.variant.name}: set two_turns alike")
-    if model.device.type == "cpu":
-        keep_freed_memory()
     run = _Run(model, split, config)
     first = state.prepare(out, run.model, run.optimizer, config, data_hash, resume=resume)
     model.network.train()

@@ -13,7 +13,7 @@ from procir.model.cot import keep_ratio, subsample
 from procir.model.dialogue import Dialogue
 from procir.model.embedder import ProCIR
 from procir.train.config import TextLength, TrainConfig
-from procir.types import Caption, ProductKey, Split, Triplet
+from procir.types import Caption, ProductKey, Query, Split, Triplet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,7 @@ class ExampleBuilder:
 
     def __init__(self, model: ProCIR, split: Split, config: TrainConfig) -> None:
         require_texts(split, config)
+        _require_room(model, split, config)
         self.model = model
         self.split = split
         self.config = config
@@ -156,6 +157,19 @@ class ExampleBuilder:
             return {}
         ids = {key: self.model.dialogues.text_ids(self.split.captions[key].long) for key in dict.fromkeys(keys)}
         return {key: subsample(tokens, ratio, rng) for key, tokens in ids.items()}
+
+
+def _require_room(model: ProCIR, split: Split, config: TrainConfig) -> None:
+    """Refuse texts that are too long now, not when their turn comes."""
+    lengths = {"short": (False,), "long": (True,), "both": (False, True)}
+    queries = (
+        Query(split.products[triplet.source], (triplet.long or "") if use_long else triplet.short)
+        for triplet in split.triplets
+        for use_long in lengths[config.modification]
+    )
+    used = (True,) if config.variant.cot else lengths[config.caption] if config.variant.alignment else ()
+    captions = (_text(caption, use_long) for caption in split.captions.values() for use_long in used)
+    model.require_room(queries, captions)
 
 
 def _categories(split: Split) -> Int64[np.ndarray, " triplets"]:

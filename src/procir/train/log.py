@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class TrainingLog:
         path = out / LOG_FILE
         kept = [row for row in read_log(out) if row["step"] <= first_step]
         write_jsonl(path, kept)
+        if first_step == 0:
+            shutil.rmtree(out / "tensorboard", ignore_errors=True)
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=first_step + 1)
 

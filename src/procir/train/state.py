@@ -36,11 +36,13 @@ def save(
 def prepare(
     out: Path, model: ProCIR, optimizer: torch.optim.Optimizer, config: TrainConfig, data_hash: str, *, resume: bool
 ) -> int:
-    """Load the newest checkpoint of `out` if `resume` is set; returns the steps already done.
+    """Load the newest checkpoint of `out`, if there is one and `resume` is set; returns the steps already done.
 
     Raises TrainingError if a fresh run would overwrite another, or if the configuration or data changed.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for unfinished in _folder(out).glob(".step-*"):
+        shutil.rmtree(unfinished)
     found = _checkpoints(out)
     if found and not resume:
         raise TrainingError(f"{out} holds checkpoints of an earlier run: resume it, or choose another folder")

@@ -1,0 +1,42 @@
+"""The main job as a whole: wall time, peak memory, and what the trained model reaches beside the plain rows.
+
+`python -m benchmarks.demo` runs `procir demo` as a process of its own in a new folder, and prints as its last line
+one JSON object with the claim.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MINUTES, GIGABYTES, RATIO = 8.0, 4.0, 2.0
+RETRIEVERS = ("source only", "text only", "untrained")
+"""Plain ways to retrieve; the single views are measured apart."""
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "procir.cli", "demo", "--out", folder], check=True)
+        minutes = (time.perf_counter() - start) / 60
+        rows = json.loads((Path(folder) / "results.json").read_text())["rows"]
+    gigabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    ours = rows["procir"]["R@5"]
+    plain = max(rows[name]["R@5"] for name in RETRIEVERS)
+    single = {name: row["R@5"] for name, row in rows.items() if name.startswith("only ")}
+    print(f"{os.cpu_count()} cores: {minutes:.1f} minutes (at most {MINUTES}), {gigabytes:.1f} GB (at most {GIGABYTES})")
+    print(f"R@5 {ours}; best plain row {plain}; single views {single}")
+    holds = minutes <= MINUTES and gigabytes <= GIGABYTES and ours >= RATIO * plain and ours > max(single.values())
+    claim = "procir demo: 8 minutes, 4 GB, R@5 at least twice the best plain row and above every single view"
+    print(json.dumps({"claim": claim, "value": round(ours / plain, 2), "target": RATIO, "holds": holds}))
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
