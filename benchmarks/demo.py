@@ -30,7 +30,7 @@ def main() -> int:
     ours = rows["procir"]["R@5"]
     plain = max(rows[name]["R@5"] for name in RETRIEVERS)
     single = {name: row["R@5"] for name, row in rows.items() if name.startswith("only ")}
-    print(f"{os.cpu_count()} cores: {minutes:.1f} minutes (at most {MINUTES}), {gigabytes:.1f} GB (at most {GIGABYTES})")
+    print(f"{os.cpu_count()} cores: {minutes:.1f} of {MINUTES} minutes, {gigabytes:.1f} of {GIGABYTES} GB")
     print(f"R@5 {ours}; best plain row {plain}; single views {single}")
     holds = minutes <= MINUTES and gigabytes <= GIGABYTES and ours >= RATIO * plain and ours > max(single.values())
     claim = "procir demo: 8 minutes, 4 GB, R@5 at least twice the best plain row and above every single view"

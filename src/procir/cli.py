@@ -181,19 +181,25 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 for a refusal, 130 for an interruption."""
+    """Run a command; returns the exit status: 0, 1 for a refusal, 130 for an interruption, 141 for a closed pipe.
+
+    Raises SystemExit after printing help (0), and for arguments that it does not know (2).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments) == ["--version"]:
         Console(highlight=False).print(f"procir {__version__}")
         return 0
-    command = tyro.cli(Command, args=list(arguments), prog="procir", description=_ABOUT)
     errors = Console(stderr=True, highlight=False)
     try:
+        command = tyro.cli(Command, args=list(arguments), prog="procir", description=_ABOUT)
         _quiet_libraries()
         command.run()
-    except ProcirError as error:
+    except BrokenPipeError:  # the reader has gone, as with `procir check ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ProcirError, OSError) as error:  # a full disk, a folder that must not be written
         errors.print("[bold red]error[/]", end=" ")
-        errors.print(str(error), markup=False)
+        errors.print(str(error), markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         errors.print("[yellow]interrupted[/]")

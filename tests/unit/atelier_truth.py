@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from random import Random
 
-from procir.catalog.atelier.garments import GROUPS, Garment, attributes
+from procir.catalog.atelier.garments import GROUPS, Garment, attributes, visible
+from procir.catalog.atelier.sampling import contrasts
 
 NEUTRAL = {"none", "plain"}
 _SPECIAL = {
@@ -52,3 +55,16 @@ def sheet(garment: Garment) -> dict[str, str]:
             continue
         shown[attribute.name] = garment[attribute.name]
     return shown
+
+
+def vary(garment: Garment, rng: Random, changes: int) -> Garment:
+    """The garment with other values in up to `changes` of the attributes that it shows."""
+    values = dict(garment.values)
+    allowed = {a.name: a.values for a in attributes(garment.group) if a.name in visible(garment)}
+    for name in rng.sample(sorted(allowed), min(changes, len(allowed))):
+        others = [value for value in allowed[name] if value != values[name]]
+        if name == "accent":
+            others = [value for value in others if contrasts(values["color"], value)]
+        if others:
+            values[name] = rng.choice(others)
+    return replace(garment, values=values)

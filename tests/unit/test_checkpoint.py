@@ -263,7 +263,9 @@ def test_paths_that_lead_nowhere(path, message):
 def test_a_backbone_gets_the_token_it_lacks(saved, tokenizer_folder, tmp_path):
     plain = AutoTokenizer.from_pretrained(tokenizer_folder)
     folder = backbone(tmp_path / "backbone", saved, plain)
-    with pytest.raises(MissingTokenError, match=r"lacks the token '<emb_all>': use a checkpoint .* with ProCIR.from_backbone"):
+    with pytest.raises(
+        MissingTokenError, match=r"lacks the token '<emb_all>': use a checkpoint .* with ProCIR.from_backbone"
+    ):
         ProCIR.from_pretrained(folder)
     before = snapshot(folder)
     model = ProCIR.from_backbone(folder, EmbedderSettings(two_turns=False))

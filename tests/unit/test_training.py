@@ -108,24 +108,25 @@ def test_old_checkpoints_are_removed(tokenizer, little_split, tmp_path):
 
 
 def test_order_of_triplets_is_a_function_of_seed_and_step():
-    settings, some = config(), np.zeros(8, np.int64)
-    epoch = [index for step in (0, 1) for index in batch_indices(step, some, settings)]
+    settings, ends = config(), np.zeros((8, 2), np.int64)
+    epoch = [index for step in (0, 1) for index in batch_indices(step, ends, settings)]
     assert sorted(epoch) == list(range(8))
-    next_epoch = [index for step in (2, 3) for index in batch_indices(step, some, settings)]
+    next_epoch = [index for step in (2, 3) for index in batch_indices(step, ends, settings)]
     assert sorted(next_epoch) == list(range(8))
     assert epoch != next_epoch
-    assert batch_indices(1, some, settings).tolist() == epoch[4:]
+    assert batch_indices(1, ends, settings).tolist() == epoch[4:]
 
 
-def test_category_batches_hold_two_runs_of_one_category():
-    categories = np.repeat([0, 1, 2, 3], 6)
-    settings = config(batching="category", batch_size=6)
-    batches = [batch_indices(step, categories, settings) for step in range(4)]
-    assert sorted(np.concatenate(batches)) == list(range(24))
+def test_batches_of_neighbors_hold_runs_of_joined_products():
+    """Eight islands of three products in a ring: 24 triplets, in batches of 9 out of three islands."""
+    ends = np.array([(3 * island + i, 3 * island + (i + 1) % 3) for island in range(8) for i in range(3)])
+    settings = config(batching="neighbors", batch_size=9)
+    batches = [batch_indices(step, ends, settings) for step in range(2)]
+    assert len(set(np.concatenate(batches))) == 18
     for batch in batches:
-        for run in (batch[:3], batch[3:]):
-            assert len(set(categories[run])) == 1
-    assert len({tuple(categories[batch]) for batch in batches}) > 1
+        for run in (batch[:3], batch[3:6], batch[6:]):
+            assert len(set(ends[run, 0] // 3)) == 1
+    assert batches[0].tolist() != batch_indices(2, ends, settings).tolist()
 
 
 def test_the_papers_run_has_1175_steps():

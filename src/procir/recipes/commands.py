@@ -2,52 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import check_images, read_split
-from procir.errors import ConfigError
+from procir.errors import ConfigError, MissingTokenError
 from procir.evaluate.protocol import evaluate, plain_rows
 from procir.model.embedder import EmbedderSettings, ProCIR
 from procir.recipes import tiny
-from procir.recipes.console import console, show_load, show_rows, stage
-from procir.recipes.runs import Clock, as_config, closing, train_watched, write_outcome
+from procir.recipes.console import console, say, show_load, show_rows, show_skipped, stage
+from procir.recipes.runs import Clock, as_config, closing, require_room, train_watched, write_outcome
 from procir.train.config import TrainConfig
 from procir.types import Split
 
 
 def draw(out: Path, catalogue: AtelierConfig, workers: int) -> None:
     """Draw a catalogue into a new folder."""
+    _require_workers(workers)
     with stage("Drawing garments") as advance:
         splits = draw_catalogue(out, catalogue, workers, lambda done, total: advance(done, total, "products"))
     for name, split in splits.items():
         console.print(f"{name}: {len(split.products):,} products, {len(split.triplets):,} triplets")
-    console.print(f"[bold]Look at[/] {(out / 'images').resolve()}")
+    say(f"Look at {(out / 'images').resolve()}", "bold")
 
 
 def check(data: Path, images: Path | None, name: str, allow_missing: bool, workers: int) -> None:
     """Read one split, decode its images, and print what was found."""
+    _require_workers(workers)
     split, report = read_split(data, name, images=images, allow_missing=allow_missing)
     show_load(f"{data} {name}", report)
     decoded = check_images(split, workers, allow_unreadable=allow_missing)
-    show_load("decoded", decoded)
+    console.print(
+        f"[bold]decoded[/]: {decoded.views:,} views; all views of {decoded.products:,} products are readable",
+        soft_wrap=True,
+    )
+    show_skipped(decoded)
 
 
 def train_model(
     data: Path, images: Path | None, out: Path, start: str, device: str, resume: bool, config: TrainConfig
 ) -> None:
     """Train from a starting point and leave the model in `out`/model."""
+    place = _device(device)
+    if (out / "model").exists() and not resume:
+        raise ConfigError(
+            f"{out} holds a trained model: choose another folder, or go on from its checkpoints (--resume)"
+        )
     training = _read(data, images, "train", captions_required=config.variant.alignment or config.variant.cot)
     watched = (data / "val_triplets.jsonl").exists()
     validation = _read(data, images, "val", captions_required=False) if watched else None
-    model = _start(start, training, config)
-    model.network.to(_device(device))
+    model = _start(start, training, config, place)
     train_watched(model, training, validation, config, out, resume=resume)
     model.save_pretrained(out / "model")
-    console.print(f"[bold]The model is in[/] {out / 'model'}")
-    console.print(f"[dim]procir evaluate --model {out / 'model'} --data {data}")
+    say(f"The model is in {out / 'model'}", "bold")
+    say(f"procir evaluate --model {out / 'model'} --data {data}", "dim")
 
 
 def evaluate_model(
@@ -64,9 +75,11 @@ def evaluate_model(
     seed: int,
 ) -> None:
     """Score a checkpoint and write its results and report."""
+    place = _device(device)
     split = _read(data, images, name, allow_missing=allow_missing, captions_required=False)
     clock = Clock()
-    embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=_device(device))
+    embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
+    require_room(embedder, split)
     with stage("Evaluating") as advance:
 
         def show(part: str, done: int, total: int) -> None:
@@ -74,6 +87,7 @@ def evaluate_model(
 
         evaluation = evaluate(embedder, split, progress=show)
         rows = plain_rows(embedder, split, evaluation, progress=show) if plain else {}
+        show("queries", len(evaluation.queries), len(evaluation.queries))
     clock.lap("evaluation")
     config = as_config(model=model, data=str(data), split=name, dtype=dtype, device=device)
     results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=f"{model}")
@@ -91,14 +105,29 @@ def _read(
     return split
 
 
-def _start(start: str, training: Split, config: TrainConfig) -> ProCIR:
+def _start(start: str, training: Split, config: TrainConfig, device: torch.device) -> ProCIR:
+    """The model to train, on its device, with the dialogue of the variant and the views of the checkpoint."""
+    model = _load(start, training, config)
+    dialogue = replace(model.settings, two_turns=config.variant.two_turns)
+    return ProCIR(model.network.to(device), model.tokenizer, dialogue)
+
+
+def _load(start: str, training: Split, config: TrainConfig) -> ProCIR:
     if start == "scratch":
         return tiny.fresh_model(training, config.variant, seed=config.seed)
     if start == "starter":
         if not config.variant.two_turns:
             raise ConfigError("the shipped checkpoint reads two turns: train single-turn variants with --start scratch")
         return tiny.starter_model()
-    return ProCIR.from_backbone(start, EmbedderSettings(two_turns=config.variant.two_turns))
+    try:
+        return ProCIR.from_pretrained(start)
+    except MissingTokenError:  # a plain Qwen3.5, which learns the token now
+        return ProCIR.from_backbone(start, EmbedderSettings())
+
+
+def _require_workers(workers: int) -> None:
+    if workers < 1:
+        raise ConfigError(f"--workers is {workers}: at least one is needed")
 
 
 def _device(name: str) -> torch.device:

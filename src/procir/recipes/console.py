@@ -58,7 +58,10 @@ def stage(title: str) -> Iterator[Advance]:
         task = progress.add_task(title, total=None, note="", count="")
 
         def advance(done: int, total: int, note: str) -> None:
-            progress.update(task, completed=done, total=total, note=note, count=f"{done:,}/{total:,}")
+            # Never quite complete: a stage of several parts is finished when it ends, not with its first part.
+            progress.update(
+                task, completed=min(done, total - 0.01), total=total, note=note, count=f"{done:,}/{total:,}"
+            )
 
         yield advance
         total = progress.tasks[task].total
@@ -67,7 +70,7 @@ def stage(title: str) -> Iterator[Advance]:
         progress.update(task, total=total or 1, completed=total or 1)
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: int | float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -87,7 +90,8 @@ def show_load(name: str, report: LoadReport) -> None:
     """Print what reading a catalogue kept, and what it left out and why."""
     console.print(
         f"[bold]{escape(name)}[/]: {report.products:,} products, {report.views:,} views, {report.captions:,} captions, "
-        f"{report.triplets:,} triplets"
+        f"{report.triplets:,} triplets",
+        soft_wrap=True,
     )
     show_skipped(report)
 

@@ -15,10 +15,10 @@ from procir.catalog.released import check_images
 from procir.catalog.splits import split_products
 from procir.errors import ConfigError, MissingDataError
 from procir.evaluate.metrics import top_k
-from procir.model.embedder import ProCIR
+from procir.model.embedder import ENCODE_CHUNK, ProCIR
 from procir.recipes import tiny
-from procir.recipes.console import console, show_load, show_rows, stage
-from procir.recipes.runs import Clock, as_config, closing, evaluate_all, train_watched, write_outcome
+from procir.recipes.console import console, say, show_load, show_rows, stage
+from procir.recipes.runs import Clock, as_config, closing, evaluate_all, require_room, train_watched, write_outcome
 from procir.report.cases import Sheet
 from procir.report.page import FolderContent, write_report
 from procir.train.config import TrainConfig, Variant
@@ -43,6 +43,8 @@ def run_folder(images: Path, out: Path, *, model: str | None = None, ask: Sequen
     requests = [_request(entry, split) for entry in ask]
     check_images(split, workers=2)
     start = ProCIR.from_pretrained(model) if model else tiny.starter_model()
+    require_room(start, split)
+    start.require_room((Query(split.products[key], text) for key, text in requests), ())
     if not model:
         console.print("[yellow]The shipped checkpoint knows drawn garments only; name a better one with --model.")
     clock = Clock()
@@ -50,18 +52,16 @@ def run_folder(images: Path, out: Path, *, model: str | None = None, ask: Sequen
         _train_and_evaluate(start, split, out, clock, seed)
     page = out / ("search.html" if split.triplets else "report.html")
     products = [split.products[key] for key in sorted(split.products)]
-    with stage("Encoding") as advance:
-        documents = start.encode_products(products)
-        advance(len(products), len(products), "products")
+    documents = _encode(start, products)
     clock.lap("encoding")
     sheets = _refinements(start, products, documents, requests) + _similar(products, documents, seed)
-    facts = {"model": model or "starting checkpoint", "seconds": str(sum(clock.seconds.values()))}
+    facts = {"model": model or "starting checkpoint", "seconds": f"{sum(clock.seconds.values()):.1f}"}
     write_report(
         page,
         FolderContent(sheets=sheets, products=split.products, captions=split.captions, facts=facts, title=images.name),
     )
     if split.triplets:
-        console.print(f"Similar products and refinements are in {page}")
+        say(f"Similar products and refinements are in {page}")
     closing(out, "Ask for something:  procir demo --images FOLDER --ask PRODUCT='the same with long sleeves'")
 
 
@@ -113,6 +113,15 @@ def _config(model: ProCIR, training: Split, seed: int) -> TrainConfig | None:
     base = tiny.demo_training()
     size = min(base.batch_size, len(training.triplets))
     return replace(base, variant=variant, batch_size=size, seed=seed)
+
+
+def _encode(model: ProCIR, products: Sequence[Product]) -> Float32[np.ndarray, "n dim"]:
+    chunks = []
+    with stage("Encoding") as advance:
+        for start in range(0, len(products), ENCODE_CHUNK):
+            chunks.append(model.encode_products(products[start : start + ENCODE_CHUNK]))
+            advance(min(start + ENCODE_CHUNK, len(products)), len(products), "products")
+    return np.concatenate(chunks)
 
 
 def _refinements(

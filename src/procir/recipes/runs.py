@@ -20,7 +20,7 @@ from procir.report.page import ReportContent, write_report
 from procir.train.config import TrainConfig
 from procir.train.contrastive import train
 from procir.train.log import StepReport, read_log
-from procir.types import Split
+from procir.types import Query, Split
 
 WATCHED = 200
 """Validation triplets, evenly spread over the split, that are evaluated while training runs."""
@@ -53,6 +53,12 @@ def train_watched(
         train(model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report, resume=resume)
 
 
+def require_room(model: ProCIR, split: Split) -> None:
+    """Refuse texts that an evaluation of the split would stumble over, before any long work."""
+    queries = (Query(split.products[triplet.source], triplet.short) for triplet in split.triplets)
+    model.require_room(queries, (caption.short for caption in split.captions.values()))
+
+
 def evaluate_all(model: Embedder, split: Split, untrained: Embedder | None) -> tuple[Evaluation, dict[str, Row]]:
     """The full evaluation of a model, its plain rows, and that of an untrained one beside it."""
     with stage("Evaluating") as advance:
@@ -64,6 +70,7 @@ def evaluate_all(model: Embedder, split: Split, untrained: Embedder | None) -> t
         rows = plain_rows(model, split, evaluation, progress=show)
         if untrained is not None:
             rows["untrained"] = cir_row(untrained, split, progress=lambda _, *n: show("untrained", *n))
+        show("queries", len(evaluation.queries), len(evaluation.queries))
     return evaluation, rows
 
 
@@ -110,8 +117,8 @@ def curves(out: Path) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
         steps, values = tuple(row["step"] for row in shown), tuple(row[name] for row in shown)
         return (Curve(label=label, steps=steps, values=values),)
 
-    loss_curves = curve("objective", "loss", losses) + curve("composed retrieval", "cir", losses)
-    loss_curves += curve("document and caption", "document", losses) + curve("source and caption", "source", losses)
+    loss_curves = curve("objective", "loss", losses) + curve("retrieval", "cir", losses)
+    loss_curves += curve("documents", "document", losses) + curve("sources", "source", losses)
     recall_curves = curve("R@1", "R@1", scores) + curve("R@5", "R@5", scores) + curve("R@10", "R@10", scores)
     return loss_curves, recall_curves
 

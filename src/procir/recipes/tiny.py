@@ -32,21 +32,22 @@ def settings(variant: Variant = MAIN) -> EmbedderSettings:
 
 def demo_catalogue() -> AtelierConfig:
     """What `procir demo` draws."""
-    return AtelierConfig(train_products=1000, val_products=500, size=256, seed=7)
+    return AtelierConfig(train_products=1000, val_products=700, size=256, seed=7)
 
 
 def demo_training() -> TrainConfig:
     """A few minutes on two cores, starting from the shipped checkpoint; short texts only, for speed."""
     return TrainConfig(
         variant=MAIN,
-        batch_size=32,
-        max_steps=40,
+        batch_size=48,
+        batching="neighbors",
+        max_steps=50,
         learning_rate=2e-4,
         warmup_steps=5,
         modification="short",
         caption="short",
         log_every=1,
-        evaluate_every=20,
+        evaluate_every=25,
     )
 
 
@@ -61,12 +62,12 @@ def starter_catalogue() -> AtelierConfig:
 
 
 def starter_training() -> TrainConfig:
-    """How the shipped checkpoint was trained: short texts, batches of two categories, about an hour on two cores."""
+    """How the shipped checkpoint was trained: short texts, batches of neighbors, about half an hour on two cores."""
     return TrainConfig(
         variant=MAIN,
         batch_size=48,
-        batching="category",
-        max_steps=1200,
+        batching="neighbors",
+        max_steps=700,
         learning_rate=1.2e-3,
         warmup_steps=50,
         weight_decay=0.05,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from procir.model.dialogue import Dialogue
 from procir.model.embedder import ProCIR
 from procir.train.config import TextLength, TrainConfig
 from procir.types import Caption, ProductKey, Query, Split, Triplet
+
+NEIGHBORHOODS = 8
+"""How many neighborhoods of products meet in a batch of `neighbors`: from fewer, random weights learn nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,32 +52,47 @@ def total_steps(triplets: int, config: TrainConfig) -> int:
     return max(1, round(config.epochs * steps_per_epoch(triplets, config)))
 
 
-def batch_indices(
-    step: int, categories: Int64[np.ndarray, " triplets"], config: TrainConfig
-) -> Int64[np.ndarray, " batch"]:
+def batch_indices(step: int, ends: Int64[np.ndarray, "triplets 2"], config: TrainConfig) -> Int64[np.ndarray, " batch"]:
     """The triplets of a step: a pure function of seed and step, so that a resumed run sees the same.
 
-    `categories` numbers the category of each triplet's source; uniform batching looks at its length alone.
+    `ends` numbers the source and the target product of each triplet; uniform batching looks at its length alone.
     """
-    epoch, place = divmod(step, steps_per_epoch(len(categories), config))
+    epoch, place = divmod(step, steps_per_epoch(len(ends), config))
     rng = np.random.default_rng((config.seed, 0, epoch))
-    order = rng.permutation(len(categories))
-    if config.batching == "category":
-        order = _by_category(order, categories, config.batch_size // 2, rng)
+    if config.batching == "neighbors":
+        order = _by_neighbors(ends, max(1, config.batch_size // NEIGHBORHOODS), rng)
+    else:
+        order = rng.permutation(len(ends))
     return order[place * config.batch_size : (place + 1) * config.batch_size]
 
 
-def _by_category(
-    order: Int64[np.ndarray, " triplets"],
-    categories: Int64[np.ndarray, " triplets"],
-    run: int,
-    rng: np.random.Generator,
+def _by_neighbors(
+    ends: Int64[np.ndarray, "triplets 2"], run: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " kept"]:
-    """The order with runs of one category, `run` triplets long, the runs themselves shuffled."""
-    rank = rng.permutation(categories.max() + 1)
-    sorted_order = order[np.argsort(rank[categories[order]], kind="stable")]
+    """Runs of `run` triplets that lie near each other in the graph of products, the runs shuffled."""
+    leaving: dict[int, list[int]] = defaultdict(list)
+    beside: dict[int, list[int]] = defaultdict(list)
+    for triplet in rng.permutation(len(ends)).tolist():
+        source, target = ends[triplet].tolist()
+        leaving[source].append(triplet)
+        beside[source].append(target)
+        beside[target].append(source)
+    order = [triplet for product in _walk(beside, rng) for triplet in leaving[product]]
     whole = len(order) // run
-    return sorted_order[: whole * run].reshape(whole, run)[rng.permutation(whole)].reshape(-1)
+    return np.array(order[: whole * run]).reshape(whole, run)[rng.permutation(whole)].reshape(-1)
+
+
+def _walk(beside: Mapping[int, Sequence[int]], rng: np.random.Generator) -> Iterator[int]:
+    """Every product once, neighbors soon after each other: breadth first from random starts."""
+    seen: set[int] = set()
+    for start in rng.permutation(sorted(beside)).tolist():
+        waiting = deque([start])
+        while waiting:
+            product = waiting.popleft()
+            if product not in seen:
+                seen.add(product)
+                yield product
+                waiting.extend(beside[product])
 
 
 def require_texts(split: Split, config: TrainConfig) -> None:
@@ -106,12 +125,12 @@ class ExampleBuilder:
         self.config = config
         self.total = total_steps(len(split.triplets), config)
         self.numbers: Mapping[ProductKey, int] = {key: i for i, key in enumerate(sorted(split.products))}
-        self.categories = _categories(split)
+        self.ends = _ends(split, self.numbers)
 
     def examples(self, step: int) -> StepExamples:
         """The dialogues of a step."""
         rng = np.random.default_rng((self.config.seed, 1, step))
-        chosen = batch_indices(step, self.categories, self.config)
+        chosen = batch_indices(step, self.ends, self.config)
         triplets = [self.split.triplets[index] for index in chosen]
         use_long = _draw(self.config.modification, rng)
         sources, targets = [t.source for t in triplets], [t.target for t in triplets]
@@ -172,10 +191,8 @@ def _require_room(model: ProCIR, split: Split, config: TrainConfig) -> None:
     model.require_room(queries, captions)
 
 
-def _categories(split: Split) -> Int64[np.ndarray, " triplets"]:
-    products = [split.products[triplet.source] for triplet in split.triplets]
-    names = [f"{product.gender}/{product.category}" for product in products]
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+def _ends(split: Split, numbers: Mapping[ProductKey, int]) -> Int64[np.ndarray, "triplets 2"]:
+    return np.array([(numbers[triplet.source], numbers[triplet.target]) for triplet in split.triplets], np.int64)
 
 
 def _draw(length: TextLength, rng: np.random.Generator) -> bool:

@@ -25,13 +25,13 @@ from procir.errors import ConfigError, DataError
 from procir.records import read_jsonl, write_jsonl
 from procir.types import Caption, Product, ProductKey, Split, Triplet, View
 
-VERSION = 1
+VERSION = 2
 """Of the way from a config to files; a catalogue of another version is not reused."""
 
 DATASET = "atelier"
 """Name of the dataset in the published layout."""
 
-FAMILY = 18
+FAMILY = 36
 """Most garments of one design family."""
 
 SEASON = 3 * FAMILY * len(GROUPS)
@@ -104,8 +104,10 @@ def _design_garments(count: int, first: int, rng: Random, rack: Rack) -> dict[Pr
         season, size = draw_season(rng), min(SEASON, count - len(garments))
         for number, group in enumerate(GROUPS):
             members = size // len(GROUPS) + (number < size % len(GROUPS))
-            for start in range(0, members, FAMILY):
-                for garment in design_family(group, season, min(FAMILY, members - start), rng, rack):
+            while members:
+                family = design_family(group, season, min(FAMILY, members), rng, rack)
+                members -= len(family)
+                for garment in family:
                     product_id = f"{group.name}-{first + len(garments):05d}"
                     garments[ProductKey(DATASET, product_id)] = garment
     return garments

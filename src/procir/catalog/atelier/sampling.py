@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from random import Random
 
-from procir.catalog.atelier.comparison import NEUTRAL, columns, compare, possible
+from procir.catalog.atelier.comparison import NEUTRAL, columns, compare
 from procir.catalog.atelier.garments import (
     COLORS,
     GROUPS,
@@ -31,25 +32,18 @@ _SOLID_SHARE = 0.45
 _POPULAR = {"black": 2.0, "white": 2.0, "navy": 1.8, "grey": 1.5, "beige": 1.3, "sky blue": 1.2}
 # Least distance, in weighted RGB units, at which a pattern stands out from its ground.
 _CONTRAST = 170.0
-# How many attributes of each kind a family varies, drawn from these.
-_AXES: Mapping[str, tuple[int, ...]] = {
-    "color": (0, 1),
-    "overall": (0, 1, 1, 2),
-    "front": (1, 1, 2),
-    "back": (1,),
-    "side": (0, 1, 1),
-    "detail": (0, 0, 0, 0, 0, 0, 0, 1),
-}
+# How many attributes of each kind a family varies, drawn from these, and how many values each then takes.
+_AXES: Mapping[str, tuple[int, ...]] = {"front": (2,), "back": (1, 1, 2), "side": (0, 1), "detail": (0,) * 7 + (1,)}
+_VALUES: Mapping[tuple[str, int], int] = {("front", 1): 6, ("front", 2): 3, ("back", 1): 6, ("back", 2): 3}
+_FEW = 2
+# Share of families that come in several colors; the color then takes the place of a front attribute.
+_COLORED = 0.35
 # Powers that bring an attribute to the front of a season (above 1), and how much families deviate from the season.
 _FASHION = {"pattern": 2.0, "chest": 2.0, "closure": 1.5, "fabric": 0.6}
 _WHIM = 0.5
-_COLORS = 3
 # Share of other attributes that follow the season, and those that never do.
 _TREND = 0.5
 _FREE = ("color", "pattern", "accent")
-# Steps from one sibling to the next, and the share of siblings that also leave the palette.
-_STEPS = (1, 1, 1, 2, 2)
-_DRIFT = 0.10
 _ATTEMPTS = 60
 _SEED_BITS = 31
 
@@ -95,43 +89,16 @@ def sample(group: Group, rng: Random) -> Garment:
     """One plausible garment of a group."""
     values = {attribute.name: rng.choices(attribute.values, _weights(attribute))[0] for attribute in columns(group)}
     garment = Garment(group, values, sample_views(rng), rng.getrandbits(_SEED_BITS))
-    return _with_contrast(garment, rng, ())
+    return _with_contrast(garment, rng)
 
 
-def _with_contrast(garment: Garment, rng: Random, preferred: Sequence[str]) -> Garment:
+def _with_contrast(garment: Garment, rng: Random) -> Garment:
     color = garment["color"]
     if contrasts(color, garment["accent"]):
         return garment
-    fitting = [accent for accent in preferred if contrasts(color, accent)]
     allowed = next(attribute.values for attribute in columns(garment.group) if attribute.name == "accent")
-    fitting = fitting or [accent for accent in allowed if contrasts(color, accent)]
+    fitting = [accent for accent in allowed if contrasts(color, accent)]
     return replace(garment, values={**garment.values, "accent": rng.choice(fitting)})
-
-
-def vary(garment: Garment, rng: Random, changes: int, palette: Mapping[str, tuple[str, ...]] | None = None) -> Garment:
-    """A sibling that differs in `changes` visible attributes, or as many as there are.
-
-    With a palette only its attributes change, to its values. A changed color may take the accent along.
-    """
-    choices = palette or {attribute.name: attribute.values for attribute in columns(garment.group)}
-    values = dict(garment.values)
-    changeable = [
-        attribute
-        for attribute in columns(garment.group)
-        if possible(attribute, garment)
-        and applies(attribute.name, values)
-        and len(_fitting(attribute.name, choices, values)) > 0
-    ]
-    for attribute in rng.sample(changeable, min(changes, len(changeable))):
-        fitting = _fitting(attribute.name, choices, values)
-        if fitting:
-            values[attribute.name] = rng.choice(fitting)
-    return _with_contrast(replace(garment, values=values), rng, choices.get("accent", ()))
-
-
-def _fitting(name: str, choices: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> list[str]:
-    others = [value for value in choices.get(name, ()) if value != values[name]]
-    return [value for value in others if contrasts(values["color"], value)] if name == "accent" else others
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,54 +167,61 @@ class Rack:
 
 
 def design_family(group: Group, season: Season, size: int, rng: Random, rack: Rack) -> list[Garment]:
-    """A base design and its siblings, `size` garments in all, each new on the rack.
+    """Up to `size` garments of one base design, each new on the rack; at least one.
 
-    Siblings differ by small steps in the few attributes of a palette, now and then in another one.
+    Siblings combine a few faces with a few backs. So every face is shared by many of them and so is every back:
+    no single view tells a garment from all others of its family.
     """
-    palette = draw_palette(group, season, rng)
-    family: list[Garment] = []
-    for _ in range(size):
-        attempts = (
-            _sibling(family, palette, rng)
-            if family and attempt < _ATTEMPTS // 2
-            else _fashionable(sample(group, rng), season, palette, rng)
-            for attempt in range(_ATTEMPTS)
-        )
-        found = next((garment for garment in attempts if rack.add(garment)), None)
-        assert found, f"{group.name}: no new design in {_ATTEMPTS} attempts"
-        family.append(found)
-    return family
+    for _ in range(_ATTEMPTS):
+        palette = draw_palette(group, season, rng)
+        base = _fashionable(sample(group, rng), season, palette, rng)
+        cells = [dict(zip(palette, values, strict=True)) for values in product(*palette.values())]
+        rng.shuffle(cells)
+        siblings = (_sibling(base, cell, rng) for cell in cells)
+        family = [garment for garment in siblings if rack.add(garment)][:size]
+        if family:
+            return family
+    raise AssertionError(f"{group.name}: no new design in {_ATTEMPTS} attempts")
 
 
-def _sibling(family: Sequence[Garment], palette: Mapping[str, tuple[str, ...]], rng: Random) -> Garment:
-    parent = replace(rng.choice(family), views=sample_views(rng), seed=rng.getrandbits(_SEED_BITS))
-    garment = vary(parent, rng, rng.choice(_STEPS), palette)
-    return vary(garment, rng, 1) if rng.random() < _DRIFT else garment
+def _sibling(base: Garment, cell: Mapping[str, str], rng: Random) -> Garment:
+    values = {**base.values, **cell}
+    garment = Garment(base.group, values, sample_views(rng), rng.getrandbits(_SEED_BITS))
+    return _with_contrast(garment, rng)
 
 
 def _fashionable(garment: Garment, season: Season, palette: Mapping[str, tuple[str, ...]], rng: Random) -> Garment:
     values = dict(garment.values)
     for attribute in columns(garment.group):
         if attribute.name in palette:
-            values[attribute.name] = rng.choice(palette[attribute.name])
+            values[attribute.name] = palette[attribute.name][0]
         elif attribute.name not in _FREE and rng.random() < _TREND:
             values[attribute.name] = rng.choice(season.trends(attribute, _breadth(attribute)))
-    return _with_contrast(replace(garment, values=values), rng, palette.get("accent", ()))
+    return _with_contrast(replace(garment, values=values), rng)
 
 
 def draw_palette(group: Group, season: Season, rng: Random) -> dict[str, tuple[str, ...]]:
-    """The attributes in which a family varies, with their values: some of the face, the back, the side and overall."""
-    kinds: dict[str, list[Attribute]] = {kind: [] for kind in _AXES}
+    """The attributes in which a family varies, with their values: of the face, the back, sometimes side or detail."""
+    kinds: dict[str, list[Attribute]] = {kind: [] for kind in (*_AXES, "color", "overall")}
     for attribute in columns(group):
         if len(attribute.values) > 1 and attribute.name != "accent":
             kinds[_kind(attribute)].append(attribute)
+    chosen = {kind: _chosen(kinds[kind], rng.choice(counts), season, rng) for kind, counts in _AXES.items()}
+    if kinds["color"] and rng.random() < _COLORED:
+        chosen["front"] = [*kinds["color"], *chosen["front"][:1]]
     palette = {}
-    for kind, found in kinds.items():
-        found.sort(key=lambda attribute: season.rank[attribute.name] + _WHIM * rng.random())
-        for attribute in found[: rng.choice(_AXES[kind])]:
-            trends = season.trends(attribute, _COLORS if kind == "color" else _breadth(attribute))
-            palette[attribute.name] = tuple(rng.sample(trends, min(rng.choice((2, 3)), len(trends))))
+    for kind, attributes in chosen.items():
+        for number, attribute in enumerate(attributes):
+            most = _FEW if number else _VALUES.get((kind, len(attributes)), _FEW)
+            trends = season.trends(attribute, max(most, _breadth(attribute)))
+            palette[attribute.name] = tuple(rng.sample(trends, min(most, len(trends))))
     return palette
+
+
+def _chosen(attributes: Sequence[Attribute], count: int, season: Season, rng: Random) -> list[Attribute]:
+    """The most fashionable attributes, those with the most values first."""
+    ranked = sorted(attributes, key=lambda attribute: season.rank[attribute.name] + _WHIM * rng.random())
+    return sorted(ranked[:count], key=lambda attribute: -len(attribute.values))
 
 
 def _breadth(attribute: Attribute) -> int:
