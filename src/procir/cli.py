@@ -84,6 +84,7 @@ class Check:
     images: Path | None = None
     """Folder of the images; DATA/images by default."""
     split: Literal["train", "val"] = "val"
+    """Which part of the data."""
     allow_missing: bool = False
     """Count what is missing instead of stopping."""
     workers: int = os.cpu_count() or 1
@@ -112,14 +113,19 @@ class Train:
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1."""
     resume: bool = False
-    """Go on from the newest checkpoint in OUT."""
+    """Go on from the newest checkpoint in OUT, if there is one."""
+    check: bool = True
+    """Decode every image first, so that a broken one is found at the start."""
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
         """Train."""
         from procir.recipes.commands import train_model
 
-        train_model(self.data, self.images, self.out, self.start, self.device, self.resume, self.config)
+        train_model(
+            self.data, self.images, self.out, self.start, self.device, self.config,
+            resume=self.resume, check_first=self.check,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +141,17 @@ class Evaluate:
     images: Path | None = None
     """Folder of the images; DATA/images by default."""
     split: Literal["train", "val"] = "val"
+    """Which part of the data."""
     allow_missing: bool = False
     """Leave out products, views and triplets that are missing, and count them."""
     plain: bool = False
     """Also measure the plain rows: source only, text only, each single view."""
+    check: bool = True
+    """Decode every image first, so that a broken one is found at the start."""
     device: str = "cpu"
+    """Where to compute: cpu, cuda, cuda:1."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the model."""
     seed: int = 0
     """Choice of the cases shown."""
 
@@ -150,18 +161,21 @@ class Evaluate:
 
         evaluate_model(
             self.model, self.data, self.images, self.split, self.out,
-            allow_missing=self.allow_missing, plain=self.plain, device=self.device, dtype=self.dtype, seed=self.seed,
+            allow_missing=self.allow_missing, plain=self.plain, check_first=self.check,
+            device=self.device, dtype=self.dtype, seed=self.seed,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """Train the checkpoint that ships with procir again, from random weights (about an hour on two cores)."""
+    """Train the checkpoint that ships with procir again, from random weights (about half an hour on two cores)."""
 
     out: Path = Path("runs/starter")
+    """Folder for the catalogue, checkpoints, logs and the trained model."""
     device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1."""
     resume: bool = False
-    """Go on from the newest checkpoint in OUT."""
+    """Go on from the newest checkpoint in OUT, if there is one."""
 
     def run(self) -> None:
         """Train the starter."""

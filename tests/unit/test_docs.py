@@ -18,7 +18,7 @@ from procir.catalog.atelier.garments import PLANS, VIEW_NAMES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-DESCRIBED_AS_A_WHOLE = {"AtelierConfig"}
+DESCRIBED_AS_A_WHOLE: set[str] = set()
 """Settings whose class docstring says what the fields are."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

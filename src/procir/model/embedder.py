@@ -73,7 +73,7 @@ class ProCIR:
         self.network = network
         self.tokenizer = tokenizer
         self.settings = settings
-        self.max_batch_tokens = max_batch_tokens or BATCH_TOKENS.get(network.device.type, BATCH_TOKENS["cuda"])
+        self._max_batch_tokens = max_batch_tokens
         self.store = PixelStore(settings.pixels, capacity=cache_bytes)
         self.dialogues = DialogueBuilder(
             tokenizer,
@@ -137,6 +137,11 @@ class ProCIR:
         """Where the weights are."""
         device: torch.device = self.network.device
         return device
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Padded tokens of one forward pass, those of the device unless set."""
+        return self._max_batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
 
     def parameters(self) -> int:
         """How many weights the model has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from procir.evaluate.protocol import evaluate, plain_rows
 from procir.model.embedder import EmbedderSettings, ProCIR
 from procir.recipes import tiny
 from procir.recipes.console import console, say, show_load, show_rows, show_skipped, stage
-from procir.recipes.runs import Clock, as_config, closing, require_room, train_watched, write_outcome
+from procir.recipes.runs import Clock, as_config, closing, require_room, train_watched, usable_device, write_outcome
 from procir.train.config import TrainConfig
 from procir.types import Split
 
@@ -43,10 +44,18 @@ def check(data: Path, images: Path | None, name: str, allow_missing: bool, worke
 
 
 def train_model(
-    data: Path, images: Path | None, out: Path, start: str, device: str, resume: bool, config: TrainConfig
+    data: Path,
+    images: Path | None,
+    out: Path,
+    start: str,
+    device: str,
+    config: TrainConfig,
+    *,
+    resume: bool,
+    check_first: bool,
 ) -> None:
     """Train from a starting point and leave the model in `out`/model."""
-    place = _device(device)
+    place = usable_device(device)
     if (out / "model").exists() and not resume:
         raise ConfigError(
             f"{out} holds a trained model: choose another folder, or go on from its checkpoints (--resume)"
@@ -54,6 +63,8 @@ def train_model(
     training = _read(data, images, "train", captions_required=config.variant.alignment or config.variant.cot)
     watched = (data / "val_triplets.jsonl").exists()
     validation = _read(data, images, "val", captions_required=False) if watched else None
+    for split in (training, validation) if check_first else ():
+        _decode(split)
     model = _start(start, training, config, place)
     train_watched(model, training, validation, config, out, resume=resume)
     model.save_pretrained(out / "model")
@@ -70,13 +81,16 @@ def evaluate_model(
     *,
     allow_missing: bool,
     plain: bool,
+    check_first: bool,
     device: str,
     dtype: str,
     seed: int,
 ) -> None:
     """Score a checkpoint and write its results and report."""
-    place = _device(device)
+    place = usable_device(device)
     split = _read(data, images, name, allow_missing=allow_missing, captions_required=False)
+    if check_first:
+        _decode(split, allow_missing)
     clock = Clock()
     embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
     require_room(embedder, split)
@@ -105,6 +119,12 @@ def _read(
     return split
 
 
+def _decode(split: Split | None, allow_unreadable: bool = False) -> None:
+    """Decode every image now, so that an unreadable one does not stop the run an hour in."""
+    if split is not None:
+        show_skipped(check_images(split, os.cpu_count() or 1, allow_unreadable=allow_unreadable))
+
+
 def _start(start: str, training: Split, config: TrainConfig, device: torch.device) -> ProCIR:
     """The model to train, on its device, with the dialogue of the variant and the views of the checkpoint."""
     model = _load(start, training, config)
@@ -128,11 +148,3 @@ def _load(start: str, training: Split, config: TrainConfig) -> ProCIR:
 def _require_workers(workers: int) -> None:
     if workers < 1:
         raise ConfigError(f"--workers is {workers}: at least one is needed")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device {name} is not to be had here: {reason}") from error

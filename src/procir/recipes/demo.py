@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
-from procir.evaluate.protocol import cir_row
 from procir.model.embedder import ProCIR
 from procir.recipes import tiny
 from procir.recipes.console import console, say, show_rows, stage
@@ -35,8 +34,6 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     clock.lap("training")
     model.save_pretrained(out / "model", card=_card(config, catalogue))
     evaluation, rows = evaluate_all(model, splits["val"], untrained)
-    if not from_scratch:
-        rows["starting checkpoint"] = cir_row(tiny.starter_model(), splits["val"])
     clock.lap("evaluation")
     results = write_outcome(
         out, splits["val"], evaluation, rows,

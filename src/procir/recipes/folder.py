@@ -47,6 +47,8 @@ def run_folder(images: Path, out: Path, *, model: str | None = None, ask: Sequen
     start.require_room((Query(split.products[key], text) for key, text in requests), ())
     if not model:
         console.print("[yellow]The shipped checkpoint knows drawn garments only; name a better one with --model.")
+    for stale in ("results.json", "log.jsonl", "report.html", "search.html"):
+        (out / stale).unlink(missing_ok=True)
     clock = Clock()
     if split.triplets:
         _train_and_evaluate(start, split, out, clock, seed)

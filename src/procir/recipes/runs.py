@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from procir.errors import ConfigError
 from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_rows
 from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
@@ -51,6 +54,15 @@ def train_watched(
             advance(step.step, step.total, step_note(step))
 
         train(model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report, resume=resume)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name; raises ConfigError if it is not to be had here."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name} is not to be had here: {reason}") from error
 
 
 def require_room(model: ProCIR, split: Split) -> None:

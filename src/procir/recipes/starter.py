@@ -10,16 +10,17 @@ import torch
 from procir.catalog.atelier.catalogue import draw_catalogue
 from procir.recipes import tiny
 from procir.recipes.console import console, show_rows, stage
-from procir.recipes.runs import Clock, as_config, evaluate_all, train_watched, write_outcome
+from procir.recipes.runs import Clock, as_config, evaluate_all, train_watched, usable_device, write_outcome
 from procir.train.config import TrainConfig
 
 
 def train_starter(out: Path, *, config: TrainConfig | None = None, device: str = "cpu", resume: bool = False) -> None:
     """Draw the starter's catalogue, train it from random weights, evaluate it, and write it to `out`/model.
 
-    Takes about an hour on two CPU cores; an interrupted run goes on with `resume`.
+    Takes about half an hour on two CPU cores; an interrupted run goes on with `resume`.
     """
     config = config or tiny.starter_training()
+    place = usable_device(device)
     clock = Clock()
     with stage("Drawing") as advance:
         catalogue = draw_catalogue(
@@ -28,7 +29,7 @@ def train_starter(out: Path, *, config: TrainConfig | None = None, device: str =
     clock.lap("drawing")
     training, validation = catalogue["train"], catalogue["val"]
     model = tiny.fresh_model(training, config.variant, seed=config.seed)
-    model.network.to(device)
+    model.network.to(place)
     train_watched(model, training, validation, config, out, resume=resume)
     clock.lap("training")
     model.save_pretrained(out / "model", card=_card(config), dtype=torch.bfloat16)

@@ -18,13 +18,24 @@ class Outcome(Protocol):
     """What became of a composed query, as an evaluation tells it: the target's rank and the best products."""
 
     @property
-    def triplet(self) -> Triplet: ...  # noqa: D102
+    def triplet(self) -> Triplet:
+        """What was asked for, and meant."""
+        ...
+
     @property
-    def rank(self) -> int: ...  # noqa: D102
+    def rank(self) -> int:
+        """Rank of the target, from 1."""
+        ...
+
     @property
-    def gallery_size(self) -> int: ...  # noqa: D102
+    def gallery_size(self) -> int:
+        """How many products were ranked."""
+        ...
+
     @property
-    def top(self) -> tuple[tuple[ProductKey, float], ...]: ...  # noqa: D102
+    def top(self) -> tuple[tuple[ProductKey, float], ...]:
+        """The best products with their scores, best first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class TrainConfig:
     log_every: int = 10
     """Steps between rows of the log."""
     evaluate_every: int | None = None
-    """Steps between evaluations; the last step is always evaluated."""
+    """Steps between evaluations; the start and the last step are always evaluated."""
     save_every: int | None = None
     """Steps between checkpoints; without it a run cannot be resumed."""
     keep_checkpoints: int = 2

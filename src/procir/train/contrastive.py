@@ -49,6 +49,8 @@ def train(
     first = state.prepare(out, run.model, run.optimizer, config, data_hash, resume=resume)
     model.network.train()
     with TrainingLog(out, first) as log:
+        if evaluate and not first:
+            log.evaluation(0, _scores(model, evaluate))
         for step_report in run.steps(first):
             done = step_report.step
             report(step_report)

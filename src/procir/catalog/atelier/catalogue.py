@@ -48,12 +48,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtelierConfig:
-    """How large a catalogue is, in products and pixels (longer side of an image), and its seed."""
+    """How large a catalogue is, and its seed."""
 
     train_products: int = 4000
+    """Products to train on."""
     val_products: int = 1000
+    """Products held out."""
     size: int = 256
+    """Side of a view in pixels, 32 to 1024."""
     seed: int = 1
+    """Decides every garment, text and triplet."""
 
     def __post_init__(self) -> None:
         if min(self.train_products, self.val_products) < 1:
