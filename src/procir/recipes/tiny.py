@@ -41,13 +41,13 @@ def demo_training() -> TrainConfig:
         variant=MAIN,
         batch_size=48,
         batching="neighbors",
-        max_steps=50,
-        learning_rate=2e-4,
-        warmup_steps=5,
+        max_steps=90,
+        learning_rate=5e-4,
+        warmup_steps=10,
         modification="short",
         caption="short",
         log_every=1,
-        evaluate_every=25,
+        evaluate_every=30,
     )
 
 
