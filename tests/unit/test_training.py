@@ -13,7 +13,7 @@ from procir.model.embedder import EmbedderSettings, ProCIR
 from procir.model.pixels import PixelSettings
 from procir.train.config import TrainConfig, Variant
 from procir.train.contrastive import learning_rate, losses, train
-from procir.train.data import ExampleBuilder, batch_indices, total_steps
+from procir.train.data import NEIGHBORHOODS, ExampleBuilder, batch_indices, total_steps
 from procir.train.log import read_log
 from procir.types import Split
 
@@ -118,13 +118,13 @@ def test_order_of_triplets_is_a_function_of_seed_and_step():
 
 
 def test_batches_of_neighbors_hold_runs_of_joined_products():
-    """Eight islands of three products in a ring: 24 triplets, in batches of 9 out of three islands."""
-    ends = np.array([(3 * island + i, 3 * island + (i + 1) % 3) for island in range(8) for i in range(3)])
-    settings = config(batching="neighbors", batch_size=9)
+    """Sixteen islands of three products in a ring: 48 triplets, in batches out of eight islands."""
+    ends = np.array([(3 * island + i, 3 * island + (i + 1) % 3) for island in range(16) for i in range(3)])
+    settings = config(batching="neighbors", batch_size=3 * NEIGHBORHOODS)
     batches = [batch_indices(step, ends, settings) for step in range(2)]
-    assert len(set(np.concatenate(batches))) == 18
+    assert sorted(np.concatenate(batches)) == list(range(48))
     for batch in batches:
-        for run in (batch[:3], batch[3:6], batch[6:]):
+        for run in batch.reshape(NEIGHBORHOODS, 3):
             assert len(set(ends[run, 0] // 3)) == 1
     assert batches[0].tolist() != batch_indices(2, ends, settings).tolist()
 
