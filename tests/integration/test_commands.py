@@ -580,4 +580,4 @@ def test_stages_fit_the_terminal(monkeypatch, width):
     assert any("4,500/4,500 in 0:00 products" in line for line in lines)
     assert any("1,200/1,200 in 0:00 loss 1" in line for line in lines)
     assert any("done before" in line for line in lines)
-    assert width < 80 or any(line.endswith("loss 1.234  12.3 triplets/s") for line in lines)
+    assert width < 80 or any(line.endswith("loss 1.234 lr 1.0e-3 12.3/s") for line in lines)

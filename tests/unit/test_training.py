@@ -60,9 +60,9 @@ def test_loss_falls(tokenizer, little_split, tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resumed_training_equals_uninterrupted(tokenizer, little_split, tmp_path, precision):
-    settings = config(max_steps=6, save_every=3, precision=precision, variant=Variant(cot=True))
+@pytest.mark.parametrize("changes", [{}, {"precision": "bf16"}, {"optimizer": "muon"}], ids=["fp32", "bf16", "muon"])
+def test_resumed_training_equals_uninterrupted(tokenizer, little_split, tmp_path, changes):
+    settings = config(max_steps=6, save_every=3, variant=Variant(cot=True), **changes)
     whole = fresh(tokenizer)
     train(whole, little_split, settings, tmp_path / "whole", data_hash="x", evaluate=lambda _: {"R@5": 1.0})
 

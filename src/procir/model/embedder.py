@@ -111,10 +111,14 @@ class ProCIR:
 
     @classmethod
     def from_backbone(
-        cls, path: str | Path, settings: EmbedderSettings, *, dtype: torch.dtype = torch.float32
+        cls, path: str | Path, settings: EmbedderSettings | None = None, *, dtype: torch.dtype = torch.float32
     ) -> ProCIR:
-        """Any Qwen3.5 as the start of training: the embedding token is added if the tokenizer lacks it."""
+        """Any Qwen3.5 as the start of training: the embedding token is added if the tokenizer lacks it.
+
+        `settings` overrides what the checkpoint says of itself, as in `from_pretrained`. Raises CheckpointError.
+        """
         loaded = checkpoint.load(path, dtype=dtype)
+        settings = settings or EmbedderSettings(**loaded.settings)
         checkpoint.add_embedding_token(loaded.network, loaded.tokenizer, settings.embedding_token)
         return cls(loaded.network.eval(), loaded.tokenizer, settings)
 

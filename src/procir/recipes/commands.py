@@ -10,12 +10,20 @@ import torch
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import check_images, read_split
-from procir.errors import ConfigError, MissingTokenError
-from procir.evaluate.protocol import evaluate, plain_rows
-from procir.model.embedder import EmbedderSettings, ProCIR
+from procir.errors import ConfigError
+from procir.model.embedder import ProCIR
 from procir.recipes import tiny
 from procir.recipes.console import console, say, show_load, show_rows, show_skipped, stage
-from procir.recipes.runs import Clock, as_config, closing, require_room, train_watched, usable_device, write_outcome
+from procir.recipes.runs import (
+    Clock,
+    as_config,
+    closing,
+    evaluate_all,
+    require_room,
+    train_watched,
+    usable_device,
+    write_outcome,
+)
 from procir.train.config import TrainConfig
 from procir.types import Split
 
@@ -94,14 +102,7 @@ def evaluate_model(
     clock = Clock()
     embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
     require_room(embedder, split)
-    with stage("Evaluating") as advance:
-
-        def show(part: str, done: int, total: int) -> None:
-            advance(done, total, part)
-
-        evaluation = evaluate(embedder, split, progress=show)
-        rows = plain_rows(embedder, split, evaluation, progress=show) if plain else {}
-        show("queries", len(evaluation.queries), len(evaluation.queries))
+    evaluation, rows = evaluate_all(embedder, split, plain=plain)
     clock.lap("evaluation")
     config = as_config(model=model, data=str(data), split=name, dtype=dtype, device=device)
     results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=f"{model}")
@@ -139,10 +140,7 @@ def _load(start: str, training: Split, config: TrainConfig) -> ProCIR:
         if not config.variant.two_turns:
             raise ConfigError("the shipped checkpoint reads two turns: train single-turn variants with --start scratch")
         return tiny.starter_model()
-    try:
-        return ProCIR.from_pretrained(start)
-    except MissingTokenError:  # a plain Qwen3.5, which learns the token now
-        return ProCIR.from_backbone(start, EmbedderSettings())
+    return ProCIR.from_backbone(start)
 
 
 def _require_workers(workers: int) -> None:

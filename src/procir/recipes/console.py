@@ -77,8 +77,9 @@ def _clock(seconds: int | float) -> str:
 
 
 def step_note(report: StepReport) -> str:
-    """Loss and speed of a training step in a few words."""
-    return f"loss {report.losses['loss']:.3f}  {report.samples_per_second:.1f} triplets/s"
+    """Loss, learning rate and samples a second of a training step, in few enough characters for 80 columns."""
+    rate = f"{report.learning_rate:.1e}".replace("e-0", "e-")
+    return f"loss {report.losses['loss']:.3f} lr {rate} {report.samples_per_second:.1f}/s"
 
 
 def say(text: str, style: str = "") -> None:

@@ -33,7 +33,7 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     train_watched(model, splits["train"], splits["val"], config, out)
     clock.lap("training")
     model.save_pretrained(out / "model", card=_card(config, catalogue))
-    evaluation, rows = evaluate_all(model, splits["val"], untrained)
+    evaluation, rows = evaluate_all(model, splits["val"], untrained=untrained)
     clock.lap("evaluation")
     results = write_outcome(
         out, splits["val"], evaluation, rows,

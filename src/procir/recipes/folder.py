@@ -97,7 +97,7 @@ def _train_and_evaluate(model: ProCIR, split: Split, out: Path, clock: Clock, se
     else:
         console.print(f"[yellow]{len(training.triplets)} training triplets are too few to train on; evaluating only")
     clock.lap("training")
-    evaluation, rows = evaluate_all(model, validation, None)
+    evaluation, rows = evaluate_all(model, validation)
     clock.lap("evaluation")
     results = write_outcome(
         out, validation, evaluation, rows,

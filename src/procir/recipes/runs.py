@@ -71,15 +71,17 @@ def require_room(model: ProCIR, split: Split) -> None:
     model.require_room(queries, (caption.short for caption in split.captions.values()))
 
 
-def evaluate_all(model: Embedder, split: Split, untrained: Embedder | None) -> tuple[Evaluation, dict[str, Row]]:
-    """The full evaluation of a model, its plain rows, and that of an untrained one beside it."""
+def evaluate_all(
+    model: Embedder, split: Split, *, plain: bool = True, untrained: Embedder | None = None
+) -> tuple[Evaluation, dict[str, Row]]:
+    """The full evaluation of a model, and beside it if wanted its plain rows and that of an untrained model."""
     with stage("Evaluating") as advance:
 
         def show(name: str, done: int, total: int) -> None:
             advance(done, total, name)
 
         evaluation = evaluate(model, split, progress=show)
-        rows = plain_rows(model, split, evaluation, progress=show)
+        rows = plain_rows(model, split, evaluation, progress=show) if plain else {}
         if untrained is not None:
             rows["untrained"] = cir_row(untrained, split, progress=lambda _, *n: show("untrained", *n))
         show("queries", len(evaluation.queries), len(evaluation.queries))

@@ -8,6 +8,7 @@ from typing import Literal
 from procir.errors import ConfigError
 
 TextLength = Literal["short", "long", "both"]
+OptimizerName = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,11 @@ class TrainConfig:
     """Passes over the triplets; the ragged last batch of a pass is left out."""
     max_steps: int | None = None
     """Stop after so many steps instead of after `epochs`."""
+    optimizer: OptimizerName = "adamw"
+    """AdamW for all weights as in the paper, or Muon for the matrices between layers, with which a small model
+    learns from random weights in far fewer steps."""
     learning_rate: float = 1e-5
-    """Peak rate of AdamW."""
+    """Peak rate; Muon's updates are scaled to the size of AdamW's."""
     weight_decay: float = 0.01
     """Decay of matrices; gains and biases are not decayed."""
     warmup_steps: int = 0

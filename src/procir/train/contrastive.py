@@ -15,7 +15,7 @@ from torch import Tensor
 from procir.errors import TrainingError
 from procir.model.embedder import ProCIR
 from procir.model.losses import symmetric_info_nce
-from procir.train import state
+from procir.train import optimizers, state
 from procir.train.config import TrainConfig
 from procir.train.data import ExampleBuilder, StepExamples
 from procir.train.log import StepReport, TrainingLog
@@ -46,7 +46,7 @@ def train(
     if model.settings.two_turns != config.variant.two_turns:
         raise TrainingError(f"the model's dialogue does not fit the variant {config.variant.name}: set two_turns alike")
     run = _Run(model, split, config)
-    first = state.prepare(out, run.model, run.optimizer, config, data_hash, resume=resume)
+    first = state.prepare(out, run.model, run.optimizers, config, data_hash, resume=resume)
     model.network.train()
     with TrainingLog(out, first) as log:
         if evaluate and not first:
@@ -59,7 +59,7 @@ def train(
             if evaluate and (done == run.total or (config.evaluate_every and done % config.evaluate_every == 0)):
                 log.evaluation(done, _scores(model, evaluate))
             if config.save_every and (done % config.save_every == 0 or done == run.total):
-                state.save(out, done, model, run.optimizer, config, data_hash)
+                state.save(out, done, model, run.optimizers, config, data_hash)
     model.network.eval()
 
 
@@ -98,7 +98,12 @@ class _Run:
         self.config = config
         self.builder = ExampleBuilder(model, split, config)
         self.total = self.builder.total
-        self.optimizer = _optimizer(model, config)
+        self.optimizers = optimizers.build(
+            model.network.named_parameters(),
+            config.optimizer,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
@@ -127,8 +132,6 @@ class _Run:
                 yield examples
 
     def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[dict[str, float], float]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         with _precision(self.model, self.config):
             parts = losses(self.model, examples, self.config)
         parts["loss"].backward()  # type: ignore[no-untyped-call]
@@ -139,19 +142,8 @@ class _Run:
                 f"step {step + 1}: loss {values['loss']} and gradient norm {norm.item()} are not finite; the weights "
                 "are those of the step before. Lower learning_rate, or train in fp32"
             )
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizers.step(self.optimizers, rate)
         return values, norm.item()
-
-
-def _optimizer(model: ProCIR, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: gains and biases have no reason to be small."""
-    weights = [weight for weight in model.network.parameters() if weight.requires_grad]
-    groups = [
-        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def _precision(model: ProCIR, config: TrainConfig) -> AbstractContextManager[object]:

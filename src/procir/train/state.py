@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch.optim import Optimizer
 
 from procir.errors import CheckpointError, TrainingError
 from procir.model.checkpoint import replacing
@@ -21,12 +22,12 @@ _STATE_FILE = "state.json"
 
 
 def save(
-    out: Path, step: int, model: ProCIR, optimizer: torch.optim.Optimizer, config: TrainConfig, data_hash: str
+    out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], config: TrainConfig, data_hash: str
 ) -> None:
     """Write the checkpoint of a step, then remove the oldest beyond `config.keep_checkpoints`."""
     with replacing(_folder(out) / f"step-{step:07d}") as folder:
         model.save_pretrained(folder / "model")
-        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        torch.save([optimizer.state_dict() for optimizer in optimizers], folder / "optimizers.pt")
         facts = {"step": step, "config": asdict(config), "data_hash": data_hash}
         (folder / _STATE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     for old in _checkpoints(out)[: -config.keep_checkpoints]:
@@ -34,7 +35,7 @@ def save(
 
 
 def prepare(
-    out: Path, model: ProCIR, optimizer: torch.optim.Optimizer, config: TrainConfig, data_hash: str, *, resume: bool
+    out: Path, model: ProCIR, optimizers: Sequence[Optimizer], config: TrainConfig, data_hash: str, *, resume: bool
 ) -> int:
     """Load the newest checkpoint of `out`, if there is one and `resume` is set; returns the steps already done.
 
@@ -58,7 +59,7 @@ def prepare(
             f"the training data changed since {newest}: its hash was {facts['data_hash'][:12]} and is now "
             f"{data_hash[:12]}; restore the data, or start a new run"
         )
-    _load(newest, model, optimizer)
+    _load(newest, model, optimizers)
     return int(facts["step"])
 
 
@@ -78,11 +79,13 @@ def _facts(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder}/{_STATE_FILE} cannot be read: {error}; remove this checkpoint") from error
 
 
-def _load(folder: Path, model: ProCIR, optimizer: torch.optim.Optimizer) -> None:
+def _load(folder: Path, model: ProCIR, optimizers: Sequence[Optimizer]) -> None:
     try:
         weights = load_file(folder / "model" / "model.safetensors", device=str(model.device))
         missing, unexpected = model.network.load_state_dict(weights, strict=False)
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location=model.device))
+        states = torch.load(folder / "optimizers.pt", weights_only=True, map_location=model.device)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{folder} cannot be resumed: {error}; remove this checkpoint") from error
     missing = [name for name in missing if name != "lm_head.weight"]

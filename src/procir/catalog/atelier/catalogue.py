@@ -25,22 +25,20 @@ from procir.errors import ConfigError, DataError
 from procir.records import read_jsonl, write_jsonl
 from procir.types import Caption, Product, ProductKey, Split, Triplet, View
 
-VERSION = 2
+VERSION = 3
 """Of the way from a config to files; a catalogue of another version is not reused."""
 
 DATASET = "atelier"
 """Name of the dataset in the published layout."""
 
 FAMILY = 36
-"""Most garments of one design family."""
-
-SEASON = 3 * FAMILY * len(GROUPS)
-"""Most garments of one season."""
+"""Most garments of one design family in a validation split, so that all are equally hard."""
 
 _MARK = "atelier.json"
 _QUALITY = 90
 _FULL_COLOR = 0
 _CHUNK = 4
+_FAMILIES_A_SEASON = 3
 
 Progress = Callable[[int, int], None]
 """Told how many products are drawn, and how many there are."""
@@ -56,6 +54,8 @@ class AtelierConfig:
     """Products held out."""
     size: int = 256
     """Side of a view in pixels, 32 to 1024."""
+    family: int = FAMILY
+    """Most training products of one design family; smaller families make a more varied catalogue."""
     seed: int = 1
     """Decides every garment, text and triplet."""
 
@@ -64,6 +64,8 @@ class AtelierConfig:
             raise ConfigError(
                 f"{self.train_products} train and {self.val_products} val products: both splits need at least one"
             )
+        if self.family < 1:
+            raise ConfigError(f"a design family of {self.family} garments: it needs at least one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class DesignedSplit:
 def design(config: AtelierConfig) -> dict[str, DesignedSplit]:
     """The truth of train and val, from the seed alone; no two garments of a catalogue look alike."""
     rack = Rack()
-    val = _design_garments(config.val_products, 0, generator("val", config.seed), rack)
-    train = _design_garments(config.train_products, len(val), generator("train", config.seed), rack)
+    val = _design_garments(config.val_products, 0, generator("val", config.seed), rack, FAMILY)
+    train = _design_garments(config.train_products, len(val), generator("train", config.seed), rack, config.family)
     return {name: _write_split(name, garments, config.seed) for name, garments in (("train", train), ("val", val))}
 
 
@@ -102,14 +104,15 @@ def _write_split(name: str, garments: Mapping[ProductKey, Garment], seed: int) -
     return DesignedSplit(name, garments, captions, tuple(triplets))
 
 
-def _design_garments(count: int, first: int, rng: Random, rack: Rack) -> dict[ProductKey, Garment]:
+def _design_garments(count: int, first: int, rng: Random, rack: Rack, most: int) -> dict[ProductKey, Garment]:
+    """`count` garments, season by season, in families of up to `most`."""
     garments: dict[ProductKey, Garment] = {}
     while len(garments) < count:
-        season, size = draw_season(rng), min(SEASON, count - len(garments))
+        season, size = draw_season(rng), min(_FAMILIES_A_SEASON * most * len(GROUPS), count - len(garments))
         for number, group in enumerate(GROUPS):
             members = size // len(GROUPS) + (number < size % len(GROUPS))
             while members:
-                family = design_family(group, season, min(FAMILY, members), rng, rack)
+                family = design_family(group, season, min(most, members), rng, rack)
                 members -= len(family)
                 for garment in family:
                     product_id = f"{group.name}-{first + len(garments):05d}"

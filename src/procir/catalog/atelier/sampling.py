@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from random import Random
 
 from procir.catalog.atelier.comparison import NEUTRAL, columns, compare
@@ -36,8 +36,8 @@ _CONTRAST = 170.0
 _AXES: Mapping[str, tuple[int, ...]] = {"front": (2,), "back": (1, 1, 2), "side": (0, 1), "detail": (0,) * 7 + (1,)}
 _VALUES: Mapping[tuple[str, int], int] = {("front", 1): 6, ("front", 2): 3, ("back", 1): 6, ("back", 2): 3}
 _FEW = 2
-# Share of families that come in several colors; the color then takes the place of a front attribute.
-_COLORED = 0.35
+# Share of families that come in two colors; the color then takes the place of a front attribute.
+_COLORED = 0.6
 # Powers that bring an attribute to the front of a season (above 1), and how much families deviate from the season.
 _FASHION = {"pattern": 2.0, "chest": 2.0, "closure": 1.5, "fabric": 0.6}
 _WHIM = 0.5
@@ -178,7 +178,7 @@ def design_family(group: Group, season: Season, size: int, rng: Random, rack: Ra
         cells = [dict(zip(palette, values, strict=True)) for values in product(*palette.values())]
         rng.shuffle(cells)
         siblings = (_sibling(base, cell, rng) for cell in cells)
-        family = [garment for garment in siblings if rack.add(garment)][:size]
+        family = list(islice((garment for garment in siblings if rack.add(garment)), size))
         if family:
             return family
     raise AssertionError(f"{group.name}: no new design in {_ATTEMPTS} attempts")
