@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 
 MINUTES, GIGABYTES, RATIO = 8.0, 4.0, 2.0
+MARGIN = 5.0
+"""Points of R@5 by which every single view must lie below all views."""
 RETRIEVERS = ("source only", "text only", "untrained")
-"""Plain ways to retrieve; the single views are measured apart."""
+"""Plain ways to retrieve; the single views, which are asked with the text too, are measured apart."""
 
 
 def main() -> int:
@@ -32,8 +34,9 @@ def main() -> int:
     single = {name: row["R@5"] for name, row in rows.items() if name.startswith("only ")}
     print(f"{os.cpu_count()} cores: {minutes:.1f} of {MINUTES} minutes, {gigabytes:.1f} of {GIGABYTES} GB")
     print(f"R@5 {ours}; best plain row {plain}; single views {single}")
-    holds = minutes <= MINUTES and gigabytes <= GIGABYTES and ours >= RATIO * plain and ours > max(single.values())
-    claim = "procir demo: 8 minutes, 4 GB, R@5 at least twice the best plain row and above every single view"
+    lean = minutes <= MINUTES and gigabytes <= GIGABYTES
+    holds = lean and ours >= RATIO * plain and ours - max(single.values()) >= MARGIN
+    claim = "procir demo: 8 minutes, 4 GB, R@5 at least twice the best plain row and 5 points above every single view"
     print(json.dumps({"claim": claim, "value": round(ours / plain, 2), "target": RATIO, "holds": holds}))
     return 0 if holds else 1
 

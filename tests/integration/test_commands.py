@@ -13,12 +13,14 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file
 
 from procir import __version__, cli
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.evaluate.results import read_results
 from procir.model.embedder import ProCIR
 from procir.recipes import console, tiny
+from procir.recipes.reading import ReadingConfig
 from procir.records import read_jsonl
 from procir.train.config import TrainConfig
 from procir.train.log import StepReport, read_log
@@ -27,6 +29,7 @@ CATALOGUE = AtelierConfig(train_products=48, val_products=28, size=64, seed=2)
 QUICK = TrainConfig(
     batch_size=8, max_steps=3, learning_rate=1e-3, modification="short", caption="short", log_every=1, evaluate_every=2
 )
+READING = ReadingConfig(garments=50, steps=2, batch_size=4)
 KEYS = {
     "rows", "i2t", "t2i", "datasets", "substituted", "queries", "gallery", "seed", "data_hash", "versions", "config",
     "seconds",
@@ -55,6 +58,8 @@ def make_tiny(patch, starter):
         patch.setattr(tiny, name, lambda: CATALOGUE)
     for name in ("demo_training", "scratch_training", "starter_training"):
         patch.setattr(tiny, name, lambda: QUICK)
+    for name in ("starter_reading", "scratch_reading"):
+        patch.setattr(tiny, name, lambda: READING)
     patch.setattr(os, "cpu_count", lambda: 1)
 
 
@@ -238,6 +243,23 @@ def test_the_starter_recipe(data, procir, tmp_path):
     config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
     assert config["dtype"] == "bfloat16"
     assert ProCIR.from_pretrained(tmp_path / "out" / "model").settings.two_turns
+    record = json.loads((tmp_path / "out" / "model" / "training.json").read_text())
+    assert record["config"]["reading"]["garments"] == READING.garments
+    assert record["reading"] == json.loads((tmp_path / "out" / "reading" / "marks.json").read_text())["marks"]
+    assert [row["step"] for row in record["curve"] if row["kind"] == "train"] == list(range(1, QUICK.max_steps + 1))
+
+
+def test_the_demo_from_scratch(data, procir, tmp_path):
+    """The tower has its lessons, then the triplets leave it as it is."""
+    shutil.copytree(data, tmp_path / "out" / "data")
+    printed = procir("demo", "--from-scratch", "--out", tmp_path / "out")
+    assert "Reading" in printed
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["config"]["start"] == "random weights"
+    assert results["seconds"]["reading"] > 0
+    tower = load_file(tmp_path / "out" / "reading" / "tower.safetensors")
+    model = load_file(tmp_path / "out" / "model" / "model.safetensors")
+    assert all(torch.equal(weight, model[f"model.visual.{name}"]) for name, weight in tower.items())
 
 
 # Photographs of one's own

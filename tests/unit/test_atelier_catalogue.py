@@ -178,3 +178,16 @@ def test_a_stop_from_the_caller_leaves_nothing(tmp_path, workers):
     with pytest.raises(KeyboardInterrupt):
         draw_catalogue(tmp_path / "new", CONFIG, workers=workers, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_smaller_families_vary_the_training_split_alone():
+    large = design(AtelierConfig(train_products=300, val_products=40, seed=5))
+    small = design(AtelierConfig(train_products=300, val_products=40, seed=5, family=3))
+    assert large["val"].garments == small["val"].garments
+
+    def designs(split):
+        return len({(g.group.name, g["color"], g["fabric"], g["pattern"]) for g in split.garments.values()})
+
+    assert designs(small["train"]) > 3 * designs(large["train"])
+    with pytest.raises(ConfigError, match="a design family of 0 garments"):
+        AtelierConfig(family=0)

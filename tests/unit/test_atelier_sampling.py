@@ -139,3 +139,17 @@ def test_kept_and_changed_share_nothing():
 def test_garments_of_two_groups_are_not_compared():
     with pytest.raises(AssertionError):
         compare(_tee(), sample(GROUPS_BY_NAME["men-denim"], Random(0)))
+
+
+def test_siblings_that_are_not_taken_stay_free():
+    """A small family leaves its other siblings to a later one of the same design."""
+    group = GROUPS_BY_NAME["women-dresses"]
+    season, rack = draw_season(generator("season")), Rack()
+    few = design_family(group, season, 2, Random(5), rack)
+    rest = design_family(group, season, 36, Random(5), rack)
+    assert len(few) == 2
+    assert len(rest) > 20
+    assert {(g["color"], g["fabric"], g["sleeves"]) for g in few} == {
+        (g["color"], g["fabric"], g["sleeves"]) for g in rest
+    }
+    assert all(compare(a, b) or compare(b, a) for a in few for b in rest)

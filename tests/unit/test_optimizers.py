@@ -46,7 +46,7 @@ def test_only_matrices_decay():
 
 
 def test_an_update_of_muon_is_as_large_as_one_of_adamw():
-    """Muon's update has orthogonal rows; scaled, its root mean square is about 0.2 of the rate (Moonlight, formula 4)."""
+    """The update is orthogonal; scaled, its root mean square is about 0.2 of the rate, as AdamW's is in practice."""
     layer = nn.Linear(64, 64, bias=False)
     before = layer.weight.detach().clone()
     layer.weight.grad = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))

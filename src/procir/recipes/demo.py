@@ -11,6 +11,7 @@ from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.model.embedder import ProCIR
 from procir.recipes import tiny
 from procir.recipes.console import console, say, show_rows, stage
+from procir.recipes.reading import learn_to_read
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, train_watched, write_outcome
 from procir.train.config import TrainConfig
 from procir.types import Split
@@ -19,7 +20,8 @@ from procir.types import Split
 def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue: AtelierConfig | None = None) -> None:
     """Draw, train, evaluate and report into `out`; a catalogue that is already drawn there is used again.
 
-    Writes `data/`, `model/`, `log.jsonl`, `results.json` and `report.html`.
+    Writes `data/`, `model/`, `log.jsonl`, `results.json` and `report.html`; from scratch, the vision tower has reading
+    lessons first, which are kept in `reading/`.
     """
     catalogue = catalogue or tiny.demo_catalogue()
     config = replace(tiny.scratch_training() if from_scratch else tiny.demo_training(), seed=seed)
@@ -29,6 +31,9 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     splits = _draw(out / "data", catalogue)
     clock.lap("drawing")
     model, untrained = _models(splits["train"], starter, seed)
+    if from_scratch:
+        learn_to_read(model, tiny.scratch_reading(), out / "reading", os.cpu_count() or 1, resume=True)
+        clock.lap("reading")
     console.print(f"[dim]{len(splits['train'].triplets):,} training triplets; {model.parameters() / 1e6:.1f} M weights")
     train_watched(model, splits["train"], splits["val"], config, out)
     clock.lap("training")

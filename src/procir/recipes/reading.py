@@ -140,22 +140,25 @@ def learn_to_read(
 ) -> dict[str, float]:
     """Draw the lessons, teach the tower of `model`, and keep it in `folder`; with `resume`, take what is kept there.
 
-    Returns the share of right answers by question. Raises TrainingError if the kept tower had other lessons.
+    The tower is frozen afterwards: a language model that knows nothing yet would make it unlearn. Returns the share of
+    right answers by question. Raises TrainingError if the kept tower had other lessons.
     """
-    kept = folder / _MARKS
-    if resume and kept.is_file():
-        record = json.loads(kept.read_text(encoding="utf-8"))
+    tower = model.network.model.visual
+    if resume and (folder / _MARKS).is_file():
+        record = json.loads((folder / _MARKS).read_text(encoding="utf-8"))
         if record["config"] != asdict(config):
             raise TrainingError(f"{folder} holds a tower that had other reading lessons: choose another folder")
-        load_model(model.network.model.visual, folder / _TOWER)
+        load_model(tower, folder / _TOWER)
+        tower.requires_grad_(False)
         return dict(record["marks"])
     with stage("Drawing lessons") as advance:
         lessons = draw_lessons(config, model.settings.pixels, workers, advance)
     with stage("Reading") as advance:
         marks = teach(model, lessons, config, advance)
     with replacing(folder) as scratch:
-        save_model(model.network.model.visual, str(scratch / _TOWER))
+        save_model(tower, str(scratch / _TOWER))
         (scratch / _MARKS).write_text(json.dumps({"config": asdict(config), "marks": marks}) + "\n", encoding="utf-8")
+    tower.requires_grad_(False)
     return marks
 
 

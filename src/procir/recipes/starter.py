@@ -43,7 +43,6 @@ def train_starter(out: Path, *, device: str = "cpu", resume: bool = False) -> No
     model.network.to(place)
     marks = learn_to_read(model, lessons, out / "reading", workers, resume=resume)
     clock.lap("reading")
-    model.network.model.visual.requires_grad_(False)  # what it can read, a language model that knows nothing would unlearn
     train_watched(model, training, validation, config, out, resume=resume)
     clock.lap("training")
     model.save_pretrained(out / "model", card=_card(lessons, config), dtype=torch.bfloat16)
@@ -86,9 +85,9 @@ tags: [composed-image-retrieval, multimodal-embeddings, procir]
 
 The tiny Qwen3.5-shaped model from which `procir demo` starts. `procir starter` trained it from random weights:
 
-1. reading lessons: the vision tower learnt to name what the views of {lessons.garments:,} unrelated drawn garments show
-   ({lessons.steps:,} steps of {lessons.batch_size} views);
-2. contrastive training on {catalogue.train_products:,} drawn garments (atelier, seed {catalogue.seed}, families of up to
+1. reading lessons: the vision tower learnt to name what the views of {lessons.garments:,} unrelated garments show
+   ({lessons.steps:,} steps of {lessons.batch_size} views), and stayed as it was then;
+2. contrastive training on {catalogue.train_products:,} garments (atelier, seed {catalogue.seed}, families of up to
    {catalogue.family}) with the settings below.
 
 The weights are stored in bfloat16. `{RECORD}` beside this file holds the configuration and what the model reached on

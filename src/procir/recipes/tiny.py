@@ -33,7 +33,7 @@ def settings(variant: Variant = MAIN) -> EmbedderSettings:
 
 def demo_catalogue() -> AtelierConfig:
     """What `procir demo` draws."""
-    return AtelierConfig(train_products=1000, val_products=700, size=256, seed=7)
+    return AtelierConfig(train_products=1000, val_products=700, size=256, family=12, seed=7)
 
 
 def demo_training() -> TrainConfig:
@@ -53,13 +53,20 @@ def demo_training() -> TrainConfig:
 
 
 def scratch_training() -> TrainConfig:
-    """The demo without the shipped checkpoint: longer, and from random weights."""
-    return replace(demo_training(), max_steps=400, learning_rate=1e-3, warmup_steps=20, evaluate_every=100)
+    """The demo without the shipped checkpoint: longer, and with a language model of random weights."""
+    return replace(
+        demo_training(), optimizer="muon", max_steps=300, learning_rate=2e-3, warmup_steps=50, evaluate_every=100
+    )
+
+
+def scratch_reading() -> ReadingConfig:
+    """Reading lessons of the demo without the shipped checkpoint: a quarter of the starter's."""
+    return ReadingConfig(garments=10_000, steps=1500)
 
 
 def starter_catalogue() -> AtelierConfig:
     """The catalogue that the shipped checkpoint was trained on; its seed is not the demo's."""
-    return AtelierConfig(train_products=11_000, val_products=500, size=256, family=12, seed=2024)
+    return AtelierConfig(train_products=6000, val_products=500, size=256, family=18, seed=2024)
 
 
 def starter_reading() -> ReadingConfig:
@@ -73,7 +80,7 @@ def starter_training() -> TrainConfig:
         variant=MAIN,
         batch_size=48,
         batching="neighbors",
-        max_steps=700,
+        max_steps=450,
         optimizer="muon",
         learning_rate=2e-3,
         warmup_steps=50,

@@ -48,7 +48,7 @@ class TrainConfig:
     """Stop after so many steps instead of after `epochs`."""
     optimizer: OptimizerName = "adamw"
     """AdamW for all weights as in the paper, or Muon for the matrices between layers, with which a small model
-    learns from random weights in far fewer steps."""
+    learns from random weights in fewer steps."""
     learning_rate: float = 1e-5
     """Peak rate; Muon's updates are scaled to the size of AdamW's."""
     weight_decay: float = 0.01

@@ -32,9 +32,7 @@ def build(
     ]
     optimizers: list[Optimizer] = [torch.optim.AdamW(groups, lr=learning_rate)]
     if mixing:
-        muon = torch.optim.Muon(
-            mixing, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        muon = torch.optim.Muon(mixing, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         optimizers.insert(0, muon)
     return optimizers
 
