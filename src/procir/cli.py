@@ -168,7 +168,7 @@ class Evaluate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """Train the checkpoint that ships with procir again, from random weights (about an hour on two cores)."""
+    """Train the checkpoint that ships with procir again, from random weights (about 45 minutes on two cores)."""
 
     out: Path = Path("runs/starter")
     """Folder for the catalogue, checkpoints, logs and the trained model."""

@@ -16,7 +16,7 @@ from procir.model.embedder import ProCIR
 from procir.train.config import TextLength, TrainConfig
 from procir.types import Caption, ProductKey, Query, Split, Triplet
 
-NEIGHBORHOODS = 4
+NEIGHBORHOODS = 8
 """How many neighborhoods of products meet in a batch of `neighbors`: from fewer, random weights learn nothing."""
 
 

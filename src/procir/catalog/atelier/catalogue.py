@@ -25,7 +25,7 @@ from procir.errors import ConfigError, DataError
 from procir.records import read_jsonl, write_jsonl
 from procir.types import Caption, Product, ProductKey, Split, Triplet, View
 
-VERSION = 5
+VERSION = 3
 """Of the way from a config to files; a catalogue of another version is not reused."""
 
 DATASET = "atelier"

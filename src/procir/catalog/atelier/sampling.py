@@ -32,13 +32,14 @@ _SOLID_SHARE = 0.45
 _POPULAR = {"black": 2.0, "white": 2.0, "navy": 1.8, "grey": 1.5, "beige": 1.3, "sky blue": 1.2}
 # Least distance, in weighted RGB units, at which a pattern stands out from its ground.
 _CONTRAST = 170.0
-# How many attributes of each kind a family varies, drawn from these, and how many values each then takes. Faces
-# outnumber backs: a face is harder to read, and what shows on the back alone should not nearly tell a garment.
+# How many attributes of each kind a family varies, drawn from these, and how many values each then takes.
 _AXES: Mapping[str, tuple[int, ...]] = {"front": (2,), "back": (1, 1, 2), "side": (0, 1), "detail": (0,) * 7 + (1,)}
-_VALUES: Mapping[tuple[str, int], int] = {("front", 1): 9, ("front", 2): 3, ("back", 1): 4}
+_VALUES: Mapping[tuple[str, int], int] = {("front", 1): 6, ("front", 2): 3, ("back", 1): 6, ("back", 2): 3}
 _FEW = 2
+# Share of families that come in several colors; the color then takes the place of a front attribute.
+_COLORED = 0.6
 # Powers that bring an attribute to the front of a season (above 1), and how much families deviate from the season.
-_FASHION = {"pattern": 2.0, "neckline": 4.0, "waist": 4.0, "knees": 2.0, "fabric": 0.6}
+_FASHION = {"pattern": 2.0, "chest": 2.0, "closure": 1.5, "fabric": 0.6}
 _WHIM = 0.5
 # Share of other attributes that follow the season, and those that never do.
 _TREND = 0.5
@@ -201,15 +202,17 @@ def _fashionable(garment: Garment, season: Season, palette: Mapping[str, tuple[s
 
 def draw_palette(group: Group, season: Season, rng: Random) -> dict[str, tuple[str, ...]]:
     """The attributes in which a family varies, with their values: of the face, the back, sometimes side or detail."""
-    kinds: dict[str, list[Attribute]] = {kind: [] for kind in (*_AXES, "overall")}
+    kinds: dict[str, list[Attribute]] = {kind: [] for kind in (*_AXES, "color", "overall")}
     for attribute in columns(group):
         if len(attribute.values) > 1 and attribute.name != "accent":
             kinds[_kind(attribute)].append(attribute)
     chosen = {kind: _chosen(kinds[kind], rng.choice(counts), season, rng) for kind, counts in _AXES.items()}
+    if kinds["color"] and rng.random() < _COLORED:
+        chosen["front"] = [*kinds["color"], *chosen["front"][:1]]
     palette = {}
     for kind, attributes in chosen.items():
-        for attribute in attributes:
-            most = _VALUES.get((kind, len(attributes)), _FEW)
+        for number, attribute in enumerate(attributes):
+            most = _FEW if number else _VALUES.get((kind, len(attributes)), _FEW)
             trends = season.trends(attribute, max(most, _breadth(attribute)))
             palette[attribute.name] = tuple(rng.sample(trends, min(most, len(trends))))
     return palette
@@ -226,6 +229,8 @@ def _breadth(attribute: Attribute) -> int:
 
 
 def _kind(attribute: Attribute) -> str:
+    if attribute.name == "color":
+        return "color"
     if "front" in attribute.views:
         return "overall" if "back" in attribute.views else "front"
     return next(view for view in ("back", "side", "detail") if view in attribute.views)
