@@ -26,7 +26,7 @@ GROUPS = (
 )
 """The rows of the contact sheet."""
 
-CONFIG = AtelierConfig(train_products=1, val_products=1900, seed=7)
+CONFIG = AtelierConfig(train_products=1, val_products=3800, seed=7)
 
 TILE = 216
 GAP = 10

@@ -38,7 +38,7 @@ class Demo:
     model: str | None = None
     """With --images: checkpoint folder or Hub id to use instead of the shipped one."""
     from_scratch: bool = False
-    """Start from random weights instead of the shipped checkpoint; takes many times longer."""
+    """Start from random weights instead of the shipped checkpoint; takes several times as long."""
     seed: int = 0
     """Order of the training triplets and choice of the cases shown."""
 
