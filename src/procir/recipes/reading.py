@@ -123,8 +123,11 @@ def _drawn(
     if workers == 1:
         yield from map(draw_one, range(config.garments))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
         yield from pool.map(draw_one, range(config.garments), chunksize=_CHUNK)
+    finally:  # an interruption does not wait for garments that nobody wants any more
+        pool.shutdown(cancel_futures=True)
 
 
 def _draw_garment(
