@@ -29,8 +29,9 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def tiny(tokenizer):
     """A two-turn tiny model with random weights; tests must not train it."""
-    from procir.model.embedder import EmbedderSettings, ProCIR
+    from procir.model.embedder import ProCIR
     from procir.model.pixels import PixelSettings
+    from procir.model.reader import EmbedderSettings
 
     settings = EmbedderSettings(pixels=PixelSettings(min_pixels=64 * 64, max_pixels=64 * 96))
     return ProCIR.from_shape("tiny", tokenizer, settings, seed=1)

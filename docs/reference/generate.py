@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from procir.catalog.atelier.catalogue import AtelierConfig
-from procir.model.embedder import EmbedderSettings
 from procir.model.pixels import PixelSettings
+from procir.model.reader import EmbedderSettings
 from procir.train.config import TrainConfig, Variant
 
 FOLDER = Path(__file__).parent

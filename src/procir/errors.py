@@ -51,5 +51,9 @@ class ContextOverflowError(ModelError):
     """A dialogue is longer than the model's context."""
 
 
+class SnapshotError(ModelError):
+    """A snapshot is damaged, or belongs to another model or to other images."""
+
+
 class TrainingError(ProcirError):
     """Training cannot start or cannot go on."""

@@ -34,3 +34,14 @@ class Embedder(Protocol):
     def encode_captions(self, texts: Sequence[str]) -> Float32[np.ndarray, "n dim"]:
         """Embeddings of texts alone."""
         ...
+
+
+@runtime_checkable
+class TurnEmbedder(Embedder, Protocol):
+    """An embedder that reads a product once for its document embedding and all texts on it."""
+
+    def encode_turns(
+        self, products: Sequence[Product], texts: Sequence[Sequence[str]]
+    ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "queries dim"]]:
+        """Document embeddings of products, and query embeddings of each product's texts, product by product."""
+        ...

@@ -14,8 +14,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from procir.errors import CheckpointError, MissingTokenError
 from procir.model import checkpoint
-from procir.model.embedder import EmbedderSettings, ProCIR
+from procir.model.embedder import ProCIR
 from procir.model.pixels import PixelSettings
+from procir.model.reader import EmbedderSettings
 from procir.model.tokenizers import EMBEDDING_TOKEN, special_id
 from procir.types import Query
 

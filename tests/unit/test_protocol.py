@@ -91,7 +91,7 @@ def test_captions_are_ranked_both_ways() -> None:
 
 def test_the_plain_rows_of_a_hand_computed_split() -> None:
     embedder, split = angle_embedder(), angle_split()
-    rows = protocol.plain_rows(embedder, split, protocol.evaluate(embedder, split))
+    rows = protocol.plain_rows(embedder, protocol.evaluate(embedder, split))
     assert list(rows) == ["source only", "text only", "only back", "only front"]
     assert rows["source only"].datasets["shop"].ranks.tolist() == [2, 3, 2]
     assert rows["text only"].datasets["shop"].ranks.tolist() == [1, 3, 3]
@@ -111,7 +111,7 @@ def test_every_product_is_encoded_once() -> None:
     split = join(circle(30, "one"), circle(20, "two"))
     evaluation = protocol.evaluate(embedder, split)
     assert embedder.asked == {"products": 50, "queries": 50, "captions": 50}
-    protocol.plain_rows(embedder, split, evaluation)
+    protocol.plain_rows(embedder, evaluation)
     assert embedder.asked == {"products": 150, "queries": 150, "captions": 100}
 
 
@@ -165,7 +165,7 @@ def test_single_view_rows_keep_every_query_and_count_what_lacks_the_view() -> No
     evaluation = protocol.evaluate(embedder, split)
     embedder.products.clear()
     embedder.query_sources.clear()
-    rows = protocol.plain_rows(embedder, split, evaluation)
+    rows = protocol.plain_rows(embedder, evaluation)
     assert {name: row.substituted for name, row in rows.items() if name.startswith("only ")} == {
         "only back": 1,
         "only front": 1,
@@ -208,7 +208,7 @@ def test_progress_tells_stage_done_and_all() -> None:
     told: list[tuple[str, int, int]] = []
     protocol.evaluate(HashEmbedder(), circle(300), progress=lambda *step: told.append(step))
     assert told == [
-        ("products", 256, 300), ("products", 300, 300), ("queries", 256, 300), ("queries", 300, 300),
+        ("products and queries", 256, 300), ("products and queries", 300, 300),
         ("captions", 256, 300), ("captions", 300, 300),
     ]  # fmt: skip
 
@@ -253,7 +253,7 @@ def test_unusable_splits_are_refused() -> None:
 def built(split: Split) -> dict[str, object]:
     embedder = HashEmbedder()
     evaluation = protocol.evaluate(embedder, split)
-    rows = protocol.plain_rows(embedder, split, evaluation)
+    rows = protocol.plain_rows(embedder, evaluation)
     return results.build_results(
         evaluation, rows, seed=7, data_hash="abc", config={"steps": 12}, seconds={"training": 1.23456}
     )

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from procir.errors import ConfigError, ContextOverflowError, MissingDataError, TrainingError
-from procir.model.embedder import EmbedderSettings, ProCIR
+from procir.model.embedder import ProCIR
 from procir.model.pixels import PixelSettings
+from procir.model.reader import EmbedderSettings
 from procir.train.config import TrainConfig, Variant
 from procir.train.contrastive import learning_rate, losses, train
 from procir.train.data import NEIGHBORHOODS, ExampleBuilder, batch_indices, total_steps

@@ -13,14 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from procir.errors import ConfigError, DataError, MissingDataError, ModelError, UnknownProductError
 from procir.evaluate import metrics
-from procir.protocols import Embedder
+from procir.protocols import Embedder, TurnEmbedder
 from procir.types import Caption, Product, ProductKey, Query, Split, Triplet
 
 KS = (1, 5, 10)
@@ -34,8 +33,6 @@ Progress = Callable[[str, int, int], None]
 
 _PIECE = 256
 _LENGTH_TOLERANCE = 1e-2
-
-Item = TypeVar("Item", Product, Query, str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +145,9 @@ def evaluate(
     _check_ks(ks)
     encoder = _Encoder(embedder, progress)
     parts = galleries(split)
-    documents = {part.dataset: encoder.products("products", part.products) for part in parts}
-    queries = {part.dataset: encoder.queries("queries", _queries(split, part)) for part in parts}
+    encoded = {part.dataset: encoder.composed("products and queries", part.products, part.triplets) for part in parts}
+    documents = {name: found for name, (found, _) in encoded.items()}
+    queries = {name: found for name, (_, found) in encoded.items()}
     texts = {part.dataset: _TextGallery.encode(encoder, part, split.captions) for part in parts}
     started = time.perf_counter()
     cir = {part.dataset: _composed(part, queries[part.dataset], documents[part.dataset]) for part in parts}
@@ -172,18 +170,16 @@ def evaluate(
 def cir_row(embedder: Embedder, split: Split, *, progress: Progress | None = None) -> Row:
     """Composed retrieval alone, for an embedder that is compared with another."""
     encoder = _Encoder(embedder, progress)
-    return Row(datasets={part.dataset: _reencoded(encoder, split, part, None) for part in galleries(split)})
+    return Row(datasets={part.dataset: _reencoded(encoder, part, None) for part in galleries(split)})
 
 
-def plain_rows(
-    embedder: Embedder, split: Split, evaluation: Evaluation, *, progress: Progress | None = None
-) -> dict[str, Row]:
+def plain_rows(embedder: Embedder, evaluation: Evaluation, *, progress: Progress | None = None) -> dict[str, Row]:
     """The same retrieval with part of the query or of the views held back.
 
     "source only" asks with the source's document embedding, "text only" with the modification text alone,
     and "only NAME" reduces every product, as source and in the gallery, to its views of that name. A product
     without such a view keeps its first view, so that all rows count the same queries in the same gallery.
-    `evaluation` is that of the same embedder and split; its document embeddings are reused.
+    `evaluation` is that of the same embedder; its document embeddings are reused.
     """
     encoder = _Encoder(embedder, progress)
     rows = {
@@ -193,7 +189,7 @@ def plain_rows(
         ),
     }
     for name in _view_names(evaluation.galleries):
-        rows[f"only {name}"] = _single_view(encoder, split, evaluation.galleries, name)
+        rows[f"only {name}"] = _single_view(encoder, evaluation.galleries, name)
     return rows
 
 
@@ -205,32 +201,48 @@ class _Encoder:
         self._progress = progress
         self.seconds: dict[str, float] = {}
 
-    def products(self, stage: str, items: Sequence[Product]) -> Float32[np.ndarray, "n dim"]:
-        return self._encode(stage, self._embedder.encode_products, items, [f"product {item.key}" for item in items])
-
-    def queries(self, stage: str, items: Sequence[Query]) -> Float32[np.ndarray, "n dim"]:
-        names = [f"query {item.source.key} + {item.text!r}" for item in items]
-        return self._encode(stage, self._embedder.encode_queries, items, names)
-
-    def texts(self, stage: str, items: Sequence[str], names: Sequence[str]) -> Float32[np.ndarray, "n dim"]:
-        return self._encode(stage, self._embedder.encode_captions, items, names)
-
-    def _encode(
-        self,
-        stage: str,
-        encode: Callable[[Sequence[Item]], np.ndarray],
-        items: Sequence[Item],
-        names: Sequence[str],
-    ) -> Float32[np.ndarray, "n dim"]:
-        pieces = [np.zeros((0, self._embedder.dim), dtype=np.float32)]
+    def composed(
+        self, stage: str, products: Sequence[Product], triplets: Sequence[Triplet]
+    ) -> tuple[Float32[np.ndarray, "products dim"], Float32[np.ndarray, "queries dim"]]:
+        """Documents of products in key order, and queries of triplets in source order, whose sources are among them."""
+        texts: dict[ProductKey, list[str]] = {product.key: [] for product in products}
+        for triplet in triplets:
+            texts[triplet.source].append(triplet.short)
+        documents, queries = [_no_rows(self._embedder)], [_no_rows(self._embedder)]
         started = time.perf_counter()
-        for start in range(0, len(items), _PIECE):
-            stop = min(start + _PIECE, len(items))
-            pieces.append(_checked(encode(items[start:stop]), names[start:stop], self._embedder.dim))
-            if self._progress:
-                self._progress(stage, stop, len(items))
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+        for start in range(0, len(products), _PIECE):
+            piece = products[start : start + _PIECE]
+            found, asked = self._turns(piece, [texts[product.key] for product in piece])
+            documents.append(_checked(found, [f"product {product.key}" for product in piece], self._embedder.dim))
+            names = [f"query {product.key} + {text!r}" for product in piece for text in texts[product.key]]
+            queries.append(_checked(asked, names, self._embedder.dim))
+            self._report(stage, start + len(piece), len(products))
+        self._book(stage, started)
+        return np.concatenate(documents), np.concatenate(queries)
+
+    def _turns(self, products: Sequence[Product], texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(self._embedder, TurnEmbedder):
+            return self._embedder.encode_turns(products, texts)
+        queries = [Query(product, text) for product, own in zip(products, texts, strict=True) for text in own]
+        return self._embedder.encode_products(products), self._embedder.encode_queries(queries)
+
+    def texts(self, stage: str, texts: Sequence[str], names: Sequence[str]) -> Float32[np.ndarray, "n dim"]:
+        pieces = [_no_rows(self._embedder)]
+        started = time.perf_counter()
+        for start in range(0, len(texts), _PIECE):
+            stop = min(start + _PIECE, len(texts))
+            found = self._embedder.encode_captions(texts[start:stop])
+            pieces.append(_checked(found, names[start:stop], self._embedder.dim))
+            self._report(stage, stop, len(texts))
+        self._book(stage, started)
         return np.concatenate(pieces)
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        if self._progress:
+            self._progress(stage, done, total)
+
+    def _book(self, stage: str, started: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,10 +283,6 @@ def _gallery(split: Split, dataset: str) -> Gallery:
     return Gallery(dataset=dataset, products=tuple(split.products[key] for key in keys), triplets=tuple(triplets))
 
 
-def _queries(split: Split, part: Gallery) -> list[Query]:
-    return [Query(split.products[triplet.source], triplet.short) for triplet in part.triplets]
-
-
 def _composed(
     part: Gallery, queries: Float32[np.ndarray, "queries dim"], documents: Float32[np.ndarray, "gallery dim"]
 ) -> Retrieval:
@@ -311,17 +319,17 @@ def _text_only(encoder: _Encoder, part: Gallery, evaluation: Evaluation) -> Retr
     return _composed(part, encoder.texts("text only", texts, names), evaluation.documents[part.dataset])
 
 
-def _single_view(encoder: _Encoder, split: Split, parts: Sequence[Gallery], name: str) -> Row:
+def _single_view(encoder: _Encoder, parts: Sequence[Gallery], name: str) -> Row:
     lacking = sum(not product.only(name).views for part in parts for product in part.products)
-    retrievals = {part.dataset: _reencoded(encoder, split, part, name) for part in parts}
+    retrievals = {part.dataset: _reencoded(encoder, part, name) for part in parts}
     return Row(datasets=retrievals, substituted=lacking)
 
 
-def _reencoded(encoder: _Encoder, split: Split, part: Gallery, view_name: str | None) -> Retrieval:
+def _reencoded(encoder: _Encoder, part: Gallery, view_name: str | None) -> Retrieval:
     stage = f"only {view_name}" if view_name else "products and queries"
     products = [_reduced(product, view_name) for product in part.products]
-    queries = [replace(query, source=_reduced(query.source, view_name)) for query in _queries(split, part)]
-    return _composed(part, encoder.queries(stage, queries), encoder.products(stage, products))
+    documents, queries = encoder.composed(stage, products, part.triplets)
+    return _composed(part, queries, documents)
 
 
 def _reduced(product: Product, view_name: str | None) -> Product:
@@ -336,6 +344,10 @@ def _view_names(parts: Sequence[Gallery]) -> list[str]:
         view.name for part in parts for product in part.products for view in product.views if view.name is not None
     )
     return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def _no_rows(embedder: Embedder) -> Float32[np.ndarray, "0 dim"]:
+    return np.zeros((0, embedder.dim), dtype=np.float32)
 
 
 def _checked(rows: np.ndarray, names: Sequence[str], dim: int) -> Float32[np.ndarray, "n dim"]:

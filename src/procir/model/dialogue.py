@@ -108,6 +108,16 @@ class DialogueBuilder:
         draft.answer(None)
         return draft.finish(self.max_length)
 
+    def turn(self, text: str, *, length: int, next_position: int) -> Dialogue:
+        """One more turn after a dialogue of `length` tokens whose next position is `next_position`; it has no views.
+
+        Appended to a document's dialogue it gives that of a two-turn query.
+        """
+        draft = _Draft(self.vocabulary, length, next_position)
+        draft.ask((), self.text_ids(text))
+        draft.answer(None)
+        return draft.finish(self.max_length)
+
     def require_room(self, text: str, view_tokens: int, what: str) -> None:
         """Raise ContextOverflowError if `text` beside so many view tokens leaves no room for the fixed pieces."""
         needed = len(self.text_ids(text)) + view_tokens + self._fixed
@@ -128,17 +138,18 @@ class DialogueBuilder:
 
 
 class _Draft:
-    def __init__(self, vocabulary: _Vocabulary) -> None:
+    def __init__(self, vocabulary: _Vocabulary, before: int = 0, next_position: int = 0) -> None:
         self.vocabulary = vocabulary
+        self.before = before
         self.tokens: list[int] = []
         self.positions: list[Int64[np.ndarray, "3 piece"]] = []
         self.views: list[ViewPixels] = []
         self.embedding_at: list[int] = []
-        self.next_position = 0
+        self.next_position = next_position
 
     def ask(self, views: Sequence[ViewPixels], text: Sequence[int]) -> None:
         v = self.vocabulary
-        if self.tokens:
+        if self.before + len(self.tokens):
             self._text(v.end)
         self._text(v.user)
         for view in views:
@@ -156,9 +167,10 @@ class _Draft:
         self._text((v.embedding,))
 
     def finish(self, max_length: int) -> Dialogue:
-        if len(self.tokens) > max_length:
+        length = self.before + len(self.tokens)
+        if length > max_length:
             raise ContextOverflowError(
-                f"a dialogue of {len(self.views)} views and its texts takes {len(self.tokens)} tokens, the model "
+                f"a dialogue of {len(self.views)} views and its texts takes {length} tokens, the model "
                 f"reads {max_length}: shorten the text, lower the pixels a view, or show fewer views"
             )
         tokens = np.asarray(self.tokens, dtype=np.int64)

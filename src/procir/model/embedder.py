@@ -2,85 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor
 from transformers import Qwen3_5ForConditionalGeneration
 
-from procir.errors import ConfigError
-from procir.model import checkpoint
-from procir.model.dialogue import Dialogue, DialogueBuilder
-from procir.model.packing import PaddedBatch, by_grid, length_groups, pad, patches, stack_pixels, unique_views
-from procir.model.pixels import PixelSettings, PixelStore, ViewPixels
+from procir.model import checkpoint, prefix
+from procir.model.dialogue import Dialogue
+from procir.model.pixels import PixelSettings
+from procir.model.reader import EmbedderSettings, Reader
 from procir.model.shapes import configuration
-from procir.model.tokenizers import EMBEDDING_TOKEN
-from procir.model.vision import view_features
 from procir.types import MAX_VIEWS, Product, Query
-
-BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
-"""Padded tokens of one forward pass by device: on a CPU small passes stay in its caches, a GPU wants large ones."""
-
-VISION_CHUNK = 32_768
-"""Patches that go through the vision tower together."""
 
 ENCODE_CHUNK = 64
 """Items that are rendered and embedded together when encoding."""
 
+SNAPSHOT_BYTES = 1 << 30
+"""Bytes of snapshots that are kept at a time when texts go on from products."""
+
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedderSettings:
-    """What a checkpoint says beyond its weights: the dialogue it was trained with, and its view sizes."""
-
-    two_turns: bool = True
-    """Whether queries read the views in a turn of their own (section 4.4)."""
-    embedding_token: str = EMBEDDING_TOKEN
-    """The token whose hidden state is the embedding."""
-    pixels: PixelSettings = field(default_factory=PixelSettings)
-    """How views are resized."""
-
-    def __post_init__(self) -> None:
-        if not self.embedding_token:
-            raise ConfigError("embedding_token is empty: name the token that stands for the embedding")
-
-
-class ProCIR:
-    """A Qwen3.5 model with an embedding token; an `Embedder` for products, composed queries and captions.
-
-    `max_batch_tokens` bounds the padded tokens of one forward pass (see `BATCH_TOKENS`); `cache_bytes` bounds the
-    decoded views kept.
-    """
-
-    def __init__(
-        self,
-        network: Any,
-        tokenizer: Any,
-        settings: EmbedderSettings,
-        *,
-        max_batch_tokens: int | None = None,
-        cache_bytes: int = 1 << 30,
-    ) -> None:
-        text = network.config.text_config
-        checkpoint.require_embedding_row(network, tokenizer, settings.embedding_token)
-        self.network = network
-        self.tokenizer = tokenizer
-        self.settings = settings
-        self._max_batch_tokens = max_batch_tokens
-        self.store = PixelStore(settings.pixels, capacity=cache_bytes)
-        self.dialogues = DialogueBuilder(
-            tokenizer,
-            two_turns=settings.two_turns,
-            max_length=text.max_position_embeddings,
-            embedding_token=settings.embedding_token,
-        )
+class ProCIR(Reader):
+    """A Qwen3.5 model with an embedding token; an `Embedder` for products, composed queries and captions."""
 
     @classmethod
     def from_shape(cls, shape: str, tokenizer: Any, settings: EmbedderSettings, *, seed: int = 0) -> ProCIR:
@@ -131,22 +82,6 @@ class ProCIR:
             path, network=self.network, tokenizer=self.tokenizer, settings=self.settings, card=card, dtype=dtype
         )
 
-    @property
-    def dim(self) -> int:
-        """Length of an embedding: the hidden size."""
-        return int(self.network.config.text_config.hidden_size)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self.network.device
-        return device
-
-    @property
-    def max_batch_tokens(self) -> int:
-        """Padded tokens of one forward pass, those of the device unless set."""
-        return self._max_batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
-
     def parameters(self) -> int:
         """How many weights the model has."""
         return sum(weight.numel() for weight in self.network.parameters())
@@ -169,41 +104,6 @@ class ProCIR:
         for text in captions:
             self.dialogues.require_room(text, MAX_VIEWS * view_tokens, "a caption")
 
-    def embed(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
-        """Hidden states at the embedding tokens, dialogue by dialogue and turn by turn, with gradients.
-
-        A dialogue that stands twice in the sequence is read once, and every distinct view goes through the
-        vision tower once, however many dialogues show it.
-        """
-        distinct = list({id(dialogue): dialogue for dialogue in dialogues}.values())
-        states = self._states(distinct)
-        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in distinct)])
-        place = {id(dialogue): np.arange(*first[i : i + 2]) for i, dialogue in enumerate(distinct)}
-        wanted = np.concatenate([place[id(dialogue)] for dialogue in dialogues])
-        return states[torch.from_numpy(wanted).to(self.device)]
-
-    def _states(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
-        features, rows = self._view_features(unique_views(dialogues))
-        groups = length_groups([len(dialogue) for dialogue in dialogues], max_tokens=self.max_batch_tokens)
-        batches = [pad(dialogues, members, rows, self.device) for members in groups]
-        states = torch.cat([self._read(batch, features) for batch in batches])
-        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in dialogues)])
-        order = np.concatenate([np.arange(*first[member : member + 2]) for group in groups for member in group])
-        return states[torch.from_numpy(np.argsort(order)).to(self.device)]
-
-    def _read(
-        self, batch: PaddedBatch, features: Float[Tensor, "tokens hidden"] | None
-    ) -> Float[Tensor, "embeddings dim"]:
-        """The states of one padded batch at its embedding tokens."""
-        hidden = self.network.get_input_embeddings()(batch.token_ids)
-        if features is not None and len(batch.image_at):
-            shown = features[batch.feature_at].to(hidden.dtype)
-            hidden = hidden.flatten(0, 1).index_copy(0, batch.image_at, shown).view_as(hidden)
-        states: Tensor = self.network.model.language_model(
-            inputs_embeds=hidden, position_ids=batch.position_ids, use_cache=False
-        ).last_hidden_state
-        return states.flatten(0, 1)[batch.embedding_at]
-
     def encode_products(self, products: Sequence[Product]) -> Float32[np.ndarray, "n dim"]:
         """Document embeddings d of unit length, from up to five views each (section 4.3)."""
         return self._encode(
@@ -223,6 +123,41 @@ class ProCIR:
         """Caption embeddings t of unit length, from text alone (section 4.5)."""
         return self._encode(texts, lambda chunk: [self.dialogues.caption(text) for text in chunk], 1)
 
+    def encode_turns(
+        self, products: Sequence[Product], texts: Sequence[Sequence[str]]
+    ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "queries dim"]]:
+        """Document embeddings d of products, and query embeddings q of each product's texts, product by product.
+
+        With two turns each product is read once and its texts go on from there; the snapshots kept at a time take at
+        most `SNAPSHOT_BYTES`, or are one.
+        """
+        asked = [Query(product, text) for product, own in zip(products, texts, strict=True) for text in own]
+        if not self.settings.two_turns:
+            return self.encode_products(products), self.encode_queries(asked)
+        documents, queries = np.empty((len(products), self.dim), np.float32), [np.empty((0, self.dim), np.float32)]
+        for first in range(0, len(products), ENCODE_CHUNK):
+            views = self.store.products(products[first : first + ENCODE_CHUNK])
+            dialogues = [self.dialogues.document(shown) for shown in views]
+            for part in self._within_memory(dialogues):
+                snapshots = prefix.start(self, [dialogues[index] for index in part])
+                documents[first + part.start : first + part.stop] = _unit([s.embedding for s in snapshots])
+                own = [texts[first + index] for index in part]
+                repeated = [s for s, its in zip(snapshots, own, strict=True) for _ in its]
+                if repeated:
+                    queries.append(_unit(prefix.ask(self, repeated, [text for its in own for text in its])))
+        return documents, np.concatenate(queries)
+
+    def _within_memory(self, dialogues: Sequence[Dialogue]) -> Iterator[range]:
+        """Runs of dialogues whose snapshots fit into `SNAPSHOT_BYTES`."""
+        first, held = 0, 0
+        for index, dialogue in enumerate(dialogues):
+            size = prefix.snapshot_bytes(self, len(dialogue))
+            if index > first and held + size > SNAPSHOT_BYTES:
+                yield range(first, index)
+                first, held = index, 0
+            held += size
+        yield range(first, len(dialogues))
+
     def _encode(
         self, items: Sequence[_Item], render: Callable[[Sequence[_Item]], list[Dialogue]], turns: int
     ) -> Float32[np.ndarray, "n dim"]:
@@ -231,21 +166,12 @@ class ProCIR:
             for start in range(0, len(items), ENCODE_CHUNK):
                 dialogues = render(items[start : start + ENCODE_CHUNK])
                 last = self.embed(dialogues)[turns - 1 :: turns]
-                result[start : start + len(dialogues)] = F.normalize(last.float(), dim=-1).cpu().numpy()
+                result[start : start + len(dialogues)] = _unit(last)
         return result
 
-    def _view_features(
-        self, views: Sequence[ViewPixels]
-    ) -> tuple[Float[Tensor, "tokens hidden"] | None, dict[int, range]]:
-        tower = self.network.model.visual
-        rows: dict[int, range] = {}
-        features: list[Tensor] = []
-        start = 0
-        for group in by_grid(views, VISION_CHUNK):
-            values = patches(stack_pixels(group, self.device), self.settings.pixels, tower.dtype)
-            features.append(view_features(tower, values, group[0].token_grid).flatten(0, 1))
-            tokens = group[0].token_grid[0] * group[0].token_grid[1]
-            for view in group:
-                rows[id(view)] = range(start, start + tokens)
-                start += tokens
-        return (torch.cat(features) if features else None), rows
+
+def _unit(states: Sequence[Tensor] | Tensor) -> Float32[np.ndarray, "n dim"]:
+    """Rows of unit length, in NumPy."""
+    rows = states if isinstance(states, Tensor) else torch.stack(list(states))
+    found: Float32[np.ndarray, "n dim"] = F.normalize(rows.float(), dim=-1).cpu().numpy()
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,11 @@ from procir.model.pixels import MEAN, STD, PixelSettings, ViewPixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddedBatch:
-    """Dialogues of similar length, padded on the right.
+    """Dialogues of similar length, padded on the right, or on the left with a mask.
 
-    `members` are the dialogues' places in the order that was asked for. Padding needs no mask: attention,
-    recurrence and convolution all look backward only, so that no real token ever sees it.
+    `members` are the dialogues' places in the order that was asked for. Padding on the right needs no mask: attention,
+    recurrence and convolution all look backward only, so that no real token ever sees it. `mask` is 0 at padding; it
+    covers earlier tokens too where there are any.
     `image_at` and `feature_at` say which row of the view features goes to which flat token position.
     """
 
@@ -30,6 +31,7 @@ class PaddedBatch:
     image_at: Int64[Tensor, " images"]
     feature_at: Int64[Tensor, " images"]
     embedding_at: Int64[Tensor, " embeddings"]
+    mask: Int64[Tensor, "batch seen"] | None = None
 
 
 def unique_views(dialogues: Sequence[Dialogue]) -> list[ViewPixels]:
@@ -88,31 +90,33 @@ def length_groups(lengths: Sequence[int], *, max_tokens: int, waste: float = 0.2
 
 
 def pad(
-    dialogues: Sequence[Dialogue], members: Sequence[int], feature_rows: dict[int, range], device: torch.device
+    dialogues: Sequence[Dialogue],
+    members: Sequence[int],
+    feature_rows: Mapping[int, range],
+    device: torch.device,
+    *,
+    left: bool = False,
 ) -> PaddedBatch:
     """One padded batch out of the dialogues at `members`; `feature_rows` maps id(view) to rows of the features."""
     chosen = [dialogues[member] for member in members]
     length = max(map(len, chosen))
     tokens = np.zeros((len(chosen), length), np.int64)
     positions = np.zeros((3, len(chosen), length), np.int64)
-    embedding_at, features = [], []
+    mask = np.zeros((len(chosen), length), np.int64)
+    image_at, embedding_at, features = [np.zeros(0, np.int64)], [], []
     for row, dialogue in enumerate(chosen):
-        tokens[row, : len(dialogue)] = dialogue.token_ids
-        positions[:, row, : len(dialogue)] = dialogue.position_ids
-        embedding_at += [row * length + at for at in dialogue.embedding_at]
+        first = length - len(dialogue) if left else 0
+        real = slice(first, first + len(dialogue))
+        tokens[row, real], positions[:, row, real], mask[row, real] = dialogue.token_ids, dialogue.position_ids, 1
+        image_at.append(row * length + first + np.flatnonzero(dialogue.is_image))
+        embedding_at += [row * length + first + at for at in dialogue.embedding_at]
         features += [feature_rows[id(view)] for view in dialogue.views]
     return PaddedBatch(
         members=tuple(members),
         token_ids=torch.from_numpy(tokens).to(device),
         position_ids=torch.from_numpy(positions).to(device),
-        image_at=torch.from_numpy(_image_positions(chosen, length)).to(device),
+        image_at=torch.from_numpy(np.concatenate(image_at)).to(device),
         feature_at=torch.from_numpy(np.array([row for rows in features for row in rows], np.int64)).to(device),
         embedding_at=torch.tensor(embedding_at, device=device),
+        mask=torch.from_numpy(mask).to(device) if left and not mask.all() else None,
     )
-
-
-def _image_positions(dialogues: Sequence[Dialogue], length: int) -> Int64[np.ndarray, " images"]:
-    rows = [
-        row * length + np.flatnonzero(dialogue.is_image) for row, dialogue in enumerate(dialogues) if dialogue.views
-    ]
-    return np.concatenate(rows) if rows else np.zeros(0, np.int64)

@@ -81,7 +81,7 @@ def evaluate_all(
             advance(done, total, name)
 
         evaluation = evaluate(model, split, progress=show)
-        rows = plain_rows(model, split, evaluation, progress=show) if plain else {}
+        rows = plain_rows(model, evaluation, progress=show) if plain else {}
         if untrained is not None:
             rows["untrained"] = cir_row(untrained, split, progress=lambda _, *n: show("untrained", *n))
         show("queries", len(evaluation.queries), len(evaluation.queries))
@@ -140,6 +140,11 @@ def curves(out: Path) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
 def as_config(**parts: Any) -> dict[str, Any]:
     """Dataclasses and plain values as one JSON-ready mapping."""
     return {name: asdict(part) if hasattr(part, "__dataclass_fields__") else part for name, part in parts.items()}
+
+
+def listed(config: TrainConfig) -> str:
+    """The settings of a training as a list for a model card."""
+    return "\n".join(f"- {name}: {value}" for name, value in asdict(config).items())
 
 
 def closing(out: Path, *next_steps: str) -> None:

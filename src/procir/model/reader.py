@@ -1,0 +1,145 @@
+"""The network with its tokenizer: dialogues in, hidden states at the embedding tokens out (paper, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from procir.errors import ConfigError
+from procir.model import checkpoint
+from procir.model.dialogue import Dialogue, DialogueBuilder
+from procir.model.packing import PaddedBatch, by_grid, length_groups, pad, patches, stack_pixels, unique_views
+from procir.model.pixels import PixelSettings, PixelStore, ViewPixels
+from procir.model.tokenizers import EMBEDDING_TOKEN
+from procir.model.vision import view_features
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+"""Padded tokens of one forward pass by device: on a CPU small passes stay in its caches, a GPU wants large ones."""
+
+VISION_CHUNK = 32_768
+"""Patches that go through the vision tower together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderSettings:
+    """What a checkpoint says beyond its weights: the dialogue it was trained with, and its view sizes."""
+
+    two_turns: bool = True
+    """Whether queries read the views in a turn of their own (section 4.4)."""
+    embedding_token: str = EMBEDDING_TOKEN
+    """The token whose hidden state is the embedding."""
+    pixels: PixelSettings = field(default_factory=PixelSettings)
+    """How views are resized."""
+
+    def __post_init__(self) -> None:
+        if not self.embedding_token:
+            raise ConfigError("embedding_token is empty: name the token that stands for the embedding")
+
+
+class Reader:
+    """A Qwen3.5 model with an embedding token, and the one way to build and read its dialogues.
+
+    `max_batch_tokens` bounds the padded tokens of one forward pass (see `BATCH_TOKENS`); `cache_bytes` bounds the
+    decoded views kept.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        tokenizer: Any,
+        settings: EmbedderSettings,
+        *,
+        max_batch_tokens: int | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        text = network.config.text_config
+        checkpoint.require_embedding_row(network, tokenizer, settings.embedding_token)
+        self.network = network
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self._max_batch_tokens = max_batch_tokens
+        self.store = PixelStore(settings.pixels, capacity=cache_bytes)
+        self.dialogues = DialogueBuilder(
+            tokenizer,
+            two_turns=settings.two_turns,
+            max_length=text.max_position_embeddings,
+            embedding_token=settings.embedding_token,
+        )
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding: the hidden size."""
+        return int(self.network.config.text_config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def max_batch_tokens(self) -> int:
+        """Padded tokens of one forward pass, those of the device unless set."""
+        return self._max_batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
+
+    def embed(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
+        """Hidden states at the embedding tokens, dialogue by dialogue and turn by turn, with gradients.
+
+        A dialogue that stands twice in the sequence is read once, and every distinct view goes through the
+        vision tower once, however many dialogues show it.
+        """
+        distinct = list({id(dialogue): dialogue for dialogue in dialogues}.values())
+        states = self._states(distinct)
+        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in distinct)])
+        place = {id(dialogue): np.arange(*first[i : i + 2]) for i, dialogue in enumerate(distinct)}
+        wanted = np.concatenate([place[id(dialogue)] for dialogue in dialogues])
+        return states[torch.from_numpy(wanted).to(self.device)]
+
+    def _states(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
+        features, rows = self.view_features(unique_views(dialogues))
+        groups = length_groups([len(dialogue) for dialogue in dialogues], max_tokens=self.max_batch_tokens)
+        batches = [pad(dialogues, members, rows, self.device) for members in groups]
+        states = torch.cat([self.read(batch, features) for batch in batches])
+        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in dialogues)])
+        order = np.concatenate([np.arange(*first[member : member + 2]) for group in groups for member in group])
+        return states[torch.from_numpy(np.argsort(order)).to(self.device)]
+
+    def read(
+        self, batch: PaddedBatch, features: Float[Tensor, "tokens hidden"] | None, cache: Any = None
+    ) -> Float[Tensor, "embeddings dim"]:
+        """The states of one padded batch at its embedding tokens; a cache goes before it and takes it in."""
+        hidden = self.network.get_input_embeddings()(batch.token_ids)
+        if features is not None and len(batch.image_at):
+            shown = features[batch.feature_at].to(hidden.dtype)
+            hidden = hidden.flatten(0, 1).index_copy(0, batch.image_at, shown).view_as(hidden)
+        states: Tensor = self.network.model.language_model(
+            inputs_embeds=hidden,
+            position_ids=batch.position_ids,
+            attention_mask=batch.mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return states.flatten(0, 1)[batch.embedding_at]
+
+    def view_features(
+        self, views: Sequence[ViewPixels]
+    ) -> tuple[Float[Tensor, "tokens hidden"] | None, dict[int, range]]:
+        """What the vision tower sees in views, and the rows of each view's tokens by id(view)."""
+        tower = self.network.model.visual
+        rows: dict[int, range] = {}
+        features: list[Tensor] = []
+        start = 0
+        for group in by_grid(views, VISION_CHUNK):
+            values = patches(stack_pixels(group, self.device), self.settings.pixels, tower.dtype)
+            features.append(view_features(tower, values, group[0].token_grid).flatten(0, 1))
+            tokens = group[0].token_grid[0] * group[0].token_grid[1]
+            for view in group:
+                rows[id(view)] = range(start, start + tokens)
+                start += tokens
+        return (torch.cat(features) if features else None), rows
