@@ -168,14 +168,14 @@ class Evaluate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """Train the checkpoint that ships with procir again, from random weights (about 45 minutes on two cores)."""
+    """Train the checkpoint that ships with procir again, from random weights (about 50 minutes on two cores)."""
 
     out: Path = Path("runs/starter")
-    """Folder for the catalogue, checkpoints, logs and the trained model."""
+    """Folder for the catalogue, the lessons' weights, the report and the model."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1."""
     resume: bool = False
-    """Go on from the newest checkpoint in OUT, if there is one."""
+    """Keep the lessons that are finished in OUT."""
 
     def run(self) -> None:
         """Train the starter."""

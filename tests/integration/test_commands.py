@@ -20,7 +20,8 @@ from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.evaluate.results import read_results
 from procir.model.embedder import ProCIR
 from procir.recipes import console, tiny
-from procir.recipes.reading import ReadingConfig
+from procir.recipes.curriculum import Curriculum
+from procir.recipes.study import StudyConfig
 from procir.records import read_jsonl
 from procir.train.config import TrainConfig
 from procir.train.log import StepReport, read_log
@@ -29,7 +30,8 @@ CATALOGUE = AtelierConfig(train_products=48, val_products=28, size=64, seed=2)
 QUICK = TrainConfig(
     batch_size=8, max_steps=3, learning_rate=1e-3, modification="short", caption="short", log_every=1, evaluate_every=2
 )
-READING = ReadingConfig(garments=50, steps=2, batch_size=4)
+STUDY = StudyConfig(steps=2, batch_size=4, learning_rate=1e-3, warmup_steps=1)
+LESSONS = Curriculum(garments=50, reading=STUDY, describing=STUDY)
 KEYS = {
     "rows", "i2t", "t2i", "datasets", "substituted", "queries", "gallery", "seed", "data_hash", "versions", "config",
     "seconds",
@@ -56,10 +58,10 @@ def make_tiny(patch, starter):
     patch.setattr(tiny, "starter_folder", lambda: starter)
     for name in ("demo_catalogue", "starter_catalogue"):
         patch.setattr(tiny, name, lambda: CATALOGUE)
-    for name in ("demo_training", "scratch_training", "starter_training"):
+    for name in ("demo_training",):
         patch.setattr(tiny, name, lambda: QUICK)
-    for name in ("starter_reading", "scratch_reading"):
-        patch.setattr(tiny, name, lambda: READING)
+    for name in ("starter_curriculum", "scratch_curriculum"):
+        patch.setattr(tiny, name, lambda: LESSONS)
     patch.setattr(os, "cpu_count", lambda: 1)
 
 
@@ -237,6 +239,7 @@ def test_the_demo_without_the_shipped_checkpoint(monkeypatch, refusal, tmp_path)
 
 
 def test_the_starter_recipe(data, procir, tmp_path):
+    """Lessons alone, which a second call keeps."""
     shutil.copytree(data, tmp_path / "out" / "data")
     procir("starter", "--out", tmp_path / "out")
     assert cases(tmp_path / "out" / "report.html") == 12
@@ -244,9 +247,13 @@ def test_the_starter_recipe(data, procir, tmp_path):
     assert config["dtype"] == "bfloat16"
     assert ProCIR.from_pretrained(tmp_path / "out" / "model").settings.two_turns
     record = json.loads((tmp_path / "out" / "model" / "training.json").read_text())
-    assert record["config"]["reading"]["garments"] == READING.garments
-    assert record["reading"] == json.loads((tmp_path / "out" / "reading" / "marks.json").read_text())["marks"]
-    assert [row["step"] for row in record["curve"] if row["kind"] == "train"] == list(range(1, QUICK.max_steps + 1))
+    assert record["config"]["lessons"]["garments"] == LESSONS.garments
+    for name in ("reading", "describing"):
+        kept = json.loads((tmp_path / "out" / "lessons" / name / "record.json").read_text())
+        assert record["lessons"][name] == {"marks": kept["marks"], "seconds": kept["seconds"]}
+    weights = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
+    procir("starter", "--out", tmp_path / "out", "--resume")
+    assert (tmp_path / "out" / "model" / "model.safetensors").read_bytes() == weights
 
 
 def test_the_demo_from_scratch(data, procir, tmp_path):
@@ -254,10 +261,11 @@ def test_the_demo_from_scratch(data, procir, tmp_path):
     shutil.copytree(data, tmp_path / "out" / "data")
     printed = procir("demo", "--from-scratch", "--out", tmp_path / "out")
     assert "Reading" in printed
+    assert "Describing" in printed
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["config"]["start"] == "random weights"
-    assert results["seconds"]["reading"] > 0
-    tower = load_file(tmp_path / "out" / "reading" / "tower.safetensors")
+    assert results["seconds"]["lessons"] > 0
+    tower = load_file(tmp_path / "out" / "lessons" / "reading" / "weights.safetensors")
     model = load_file(tmp_path / "out" / "model" / "model.safetensors")
     assert all(torch.equal(weight, model[f"model.visual.{name}"]) for name, weight in tower.items())
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.model.embedder import ProCIR
 from procir.recipes import tiny
 from procir.recipes.console import console, say, show_rows, stage
-from procir.recipes.reading import learn_to_read
-from procir.recipes.runs import Clock, as_config, closing, evaluate_all, train_watched, write_outcome
+from procir.recipes.curriculum import attend
+from procir.recipes.runs import Clock, as_config, closing, evaluate_all, listed, train_watched, write_outcome
 from procir.train.config import TrainConfig
 from procir.types import Split
 
@@ -20,11 +20,11 @@ from procir.types import Split
 def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue: AtelierConfig | None = None) -> None:
     """Draw, train, evaluate and report into `out`; a catalogue that is already drawn there is used again.
 
-    Writes `data/`, `model/`, `log.jsonl`, `results.json` and `report.html`; from scratch, the vision tower has reading
-    lessons first, which are kept in `reading/`.
+    Writes `data/`, `model/`, `log.jsonl`, `results.json` and `report.html`; from scratch, the model has lessons
+    first, which are kept in `lessons/`.
     """
     catalogue = catalogue or tiny.demo_catalogue()
-    config = replace(tiny.scratch_training() if from_scratch else tiny.demo_training(), seed=seed)
+    config = replace(tiny.demo_training(), seed=seed)
     starter = None if from_scratch else tiny.starter_model()
     say(f"procir demo → {out}  (a catalogue that is already drawn there is used again)")
     clock = Clock()
@@ -32,8 +32,8 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     clock.lap("drawing")
     model, untrained = _models(splits["train"], starter, seed)
     if from_scratch:
-        learn_to_read(model, tiny.scratch_reading(), out / "reading", os.cpu_count() or 1, resume=True)
-        clock.lap("reading")
+        attend(model, tiny.scratch_curriculum(), out / "lessons", os.cpu_count() or 1, resume=True)
+        clock.lap("lessons")
     console.print(f"[dim]{len(splits['train'].triplets):,} training triplets; {model.parameters() / 1e6:.1f} M weights")
     train_watched(model, splits["train"], splits["val"], config, out)
     clock.lap("training")
@@ -72,7 +72,6 @@ def _models(training: Split, starter: ProCIR | None, seed: int) -> tuple[ProCIR,
 
 
 def _card(config: TrainConfig, catalogue: AtelierConfig) -> str:
-    settings = "\n".join(f"- {name}: {value}" for name, value in asdict(config).items())
     return f"""\
 ---
 library_name: transformers
@@ -83,5 +82,5 @@ tags: [composed-image-retrieval, multimodal-embeddings, procir]
 
 Trained on {catalogue.train_products:,} drawn garments (atelier, seed {catalogue.seed}). It knows drawn garments only.
 
-{settings}
+{listed(config)}
 """

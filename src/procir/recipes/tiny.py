@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ import torch
 
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.errors import CheckpointError
-from procir.model.embedder import EmbedderSettings, ProCIR
+from procir.model.embedder import ProCIR
 from procir.model.pixels import PixelSettings
+from procir.model.reader import EmbedderSettings
 from procir.model.tokenizers import train_tokenizer
-from procir.recipes.reading import ReadingConfig
+from procir.recipes.curriculum import Curriculum
+from procir.recipes.study import StudyConfig
 from procir.train.config import TrainConfig, Variant
 from procir.types import Split
 
@@ -33,61 +34,46 @@ def settings(variant: Variant = MAIN) -> EmbedderSettings:
 
 def demo_catalogue() -> AtelierConfig:
     """What `procir demo` draws."""
-    return AtelierConfig(train_products=1000, val_products=700, size=256, seed=7)
+    return AtelierConfig(train_products=2600, val_products=700, size=256, family=12, seed=7)
 
 
 def demo_training() -> TrainConfig:
-    """A few minutes on two cores, starting from the shipped checkpoint; short texts only, for speed."""
+    """A few minutes on two cores: one pass over the demo's triplets, short texts only, for speed."""
     return TrainConfig(
         variant=MAIN,
         batch_size=48,
         batching="neighbors",
-        max_steps=130,
+        max_steps=110,
         optimizer="muon",
         learning_rate=1e-3,
         warmup_steps=10,
         modification="short",
         caption="short",
         log_every=1,
-        evaluate_every=45,
+        evaluate_every=55,
     )
 
 
-def scratch_training() -> TrainConfig:
-    """The demo without the shipped checkpoint: longer, and with a language model of random weights."""
-    return replace(demo_training(), max_steps=300, learning_rate=2e-3, warmup_steps=50, evaluate_every=100)
-
-
-def scratch_reading() -> ReadingConfig:
-    """Reading lessons of the demo without the shipped checkpoint: a quarter of the starter's."""
-    return ReadingConfig(garments=10_000, steps=1500)
+def scratch_curriculum() -> Curriculum:
+    """Lessons of the demo without the shipped checkpoint: a quarter of the starter's."""
+    return _curriculum(garments=10_000, reading=1500, describing=300)
 
 
 def starter_catalogue() -> AtelierConfig:
-    """The catalogue that the shipped checkpoint was trained on; its seed is not the demo's."""
+    """Its texts teach the shipped checkpoint its tokens, its held-out part examines it; its seed is not the demo's."""
     return AtelierConfig(train_products=11_000, val_products=500, size=256, family=12, seed=2024)
 
 
-def starter_reading() -> ReadingConfig:
-    """How the vision tower of the shipped checkpoint learnt to see: twenty minutes on two cores."""
-    return ReadingConfig()
+def starter_curriculum() -> Curriculum:
+    """How the shipped checkpoint learnt to see and to tell: most of an hour on two cores."""
+    return _curriculum(garments=40_000, reading=6000, describing=1500)
 
 
-def starter_training() -> TrainConfig:
-    """How the shipped checkpoint was trained: short texts, batches of neighbors, seventeen minutes on two cores."""
-    return TrainConfig(
-        variant=MAIN,
-        batch_size=48,
-        batching="neighbors",
-        max_steps=700,
-        optimizer="muon",
-        learning_rate=2e-3,
-        warmup_steps=50,
-        weight_decay=0.05,
-        modification="short",
-        caption="short",
-        evaluate_every=200,
-        save_every=100,
+def _curriculum(*, garments: int, reading: int, describing: int) -> Curriculum:
+    return Curriculum(
+        garments=garments,
+        reading=StudyConfig(steps=reading, batch_size=128, learning_rate=4e-3, warmup_steps=100),
+        describing=StudyConfig(steps=describing, batch_size=64, learning_rate=3e-3, warmup_steps=50),
     )
 
 

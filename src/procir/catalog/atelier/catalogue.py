@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -20,12 +18,13 @@ from procir.catalog.atelier.modifications import write_modification
 from procir.catalog.atelier.pairs import choose_pairs
 from procir.catalog.atelier.sampling import Rack, design_family, draw_season, generator
 from procir.catalog.atelier.sheets import SHEETS, read_sheets, write_sheets
+from procir.catalog.atelier.workers import in_processes
 from procir.catalog.released import read_split, write_split
 from procir.errors import ConfigError, DataError
 from procir.records import read_jsonl, write_jsonl
 from procir.types import Caption, Product, ProductKey, Split, Triplet, View
 
-VERSION = 3
+VERSION = 4
 """Of the way from a config to files; a catalogue of another version is not reused."""
 
 DATASET = "atelier"
@@ -169,8 +168,9 @@ def _draw_all(
 ) -> None:
     garments = {key: garment for split in splits.values() for key, garment in split.garments.items()}
     tasks = [(garment, _folder(root, key)) for key, garment in garments.items()]
+    draw_one = partial(_draw_product, size=config.size)
     # Closing waits for the workers, so that none writes into a folder that is being removed.
-    with closing(_draw_products(tasks, config.size, workers)) as drawn:
+    with closing(in_processes(draw_one, tasks, workers, _CHUNK)) as drawn:
         for done, _ in enumerate(drawn, start=1):
             if progress:
                 progress(done, len(tasks))
@@ -186,18 +186,6 @@ def _folder(root: Path, key: ProductKey) -> Path:
 
 def _file_name(number: int, view: str) -> str:
     return f"{number}_{view}.jpg"
-
-
-def _draw_products(tasks: Sequence[tuple[Garment, Path]], size: int, workers: int) -> Generator[None, None, None]:
-    draw_one = partial(_draw_product, size=size)
-    if workers == 1:
-        yield from map(draw_one, tasks)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        yield from pool.map(draw_one, tasks, chunksize=_CHUNK)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _draw_product(task: tuple[Garment, Path], size: int) -> None:

@@ -36,8 +36,8 @@ _CONTRAST = 170.0
 _AXES: Mapping[str, tuple[int, ...]] = {"front": (2,), "back": (1, 1, 2), "side": (0, 1), "detail": (0,) * 7 + (1,)}
 _VALUES: Mapping[tuple[str, int], int] = {("front", 1): 6, ("front", 2): 3, ("back", 1): 6, ("back", 2): 3}
 _FEW = 2
-# Share of families that come in several colors; the color then takes the place of a front attribute.
-_COLORED = 0.6
+# Share of families that come in several colors; two colors then take the place of a front attribute.
+_COLORED = 0.5
 # Powers that bring an attribute to the front of a season (above 1), and how much families deviate from the season.
 _FASHION = {"pattern": 2.0, "chest": 2.0, "closure": 1.5, "fabric": 0.6}
 _WHIM = 0.5
@@ -89,10 +89,11 @@ def sample(group: Group, rng: Random) -> Garment:
     """One plausible garment of a group."""
     values = {attribute.name: rng.choices(attribute.values, _weights(attribute))[0] for attribute in columns(group)}
     garment = Garment(group, values, sample_views(rng), rng.getrandbits(_SEED_BITS))
-    return _with_contrast(garment, rng)
+    return with_contrast(garment, rng)
 
 
-def _with_contrast(garment: Garment, rng: Random) -> Garment:
+def with_contrast(garment: Garment, rng: Random) -> Garment:
+    """The garment, with another accent if its own could not be told from its color."""
     color = garment["color"]
     if contrasts(color, garment["accent"]):
         return garment
@@ -187,7 +188,7 @@ def design_family(group: Group, season: Season, size: int, rng: Random, rack: Ra
 def _sibling(base: Garment, cell: Mapping[str, str], rng: Random) -> Garment:
     values = {**base.values, **cell}
     garment = Garment(base.group, values, sample_views(rng), rng.getrandbits(_SEED_BITS))
-    return _with_contrast(garment, rng)
+    return with_contrast(garment, rng)
 
 
 def _fashionable(garment: Garment, season: Season, palette: Mapping[str, tuple[str, ...]], rng: Random) -> Garment:
@@ -197,7 +198,7 @@ def _fashionable(garment: Garment, season: Season, palette: Mapping[str, tuple[s
             values[attribute.name] = palette[attribute.name][0]
         elif attribute.name not in _FREE and rng.random() < _TREND:
             values[attribute.name] = rng.choice(season.trends(attribute, _breadth(attribute)))
-    return _with_contrast(replace(garment, values=values), rng)
+    return with_contrast(replace(garment, values=values), rng)
 
 
 def draw_palette(group: Group, season: Season, rng: Random) -> dict[str, tuple[str, ...]]:
@@ -208,7 +209,7 @@ def draw_palette(group: Group, season: Season, rng: Random) -> dict[str, tuple[s
             kinds[_kind(attribute)].append(attribute)
     chosen = {kind: _chosen(kinds[kind], rng.choice(counts), season, rng) for kind, counts in _AXES.items()}
     if kinds["color"] and rng.random() < _COLORED:
-        chosen["front"] = [*kinds["color"], *chosen["front"][:1]]
+        chosen["front"] = [*chosen["front"][:1], *kinds["color"]]
     palette = {}
     for kind, attributes in chosen.items():
         for number, attribute in enumerate(attributes):
