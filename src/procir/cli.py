@@ -146,6 +146,8 @@ class Evaluate:
     """Leave out products, views and triplets that are missing, and count them."""
     plain: bool = False
     """Also measure the plain rows: source only, text only, each single view."""
+    dims: tuple[int, ...] = ()
+    """Also measure embeddings cut to their first so many numbers, as Matryoshka training allows."""
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
     device: str = "cpu"
@@ -161,8 +163,43 @@ class Evaluate:
 
         evaluate_model(
             self.model, self.data, self.images, self.split, self.out,
-            allow_missing=self.allow_missing, plain=self.plain, check_first=self.check,
+            allow_missing=self.allow_missing, plain=self.plain, dims=self.dims, check_first=self.check,
             device=self.device, dtype=self.dtype, seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encode:
+    """Write the embeddings of a data set's products, queries or captions to disk; an interrupted run goes on."""
+
+    model: str
+    """Checkpoint folder or Hub id."""
+    data: Path
+    """Folder in the published layout."""
+    out: Path
+    """Folder for embeddings.npy, ids.jsonl and encoding.json."""
+    images: Path | None = None
+    """Folder of the images; DATA/images by default."""
+    split: Literal["train", "val"] = "val"
+    """Which part of the data."""
+    what: Literal["products", "queries", "captions"] = "products"
+    """Products from all their views, sources with their short modification texts, or short captions."""
+    allow_missing: bool = False
+    """Count what is missing instead of stopping."""
+    half: bool = False
+    """Store float16 instead of float32."""
+    device: str = "cpu"
+    """Where to encode: cpu, cuda, cuda:1."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the weights."""
+
+    def run(self) -> None:
+        """Encode."""
+        from procir.recipes.commands import encode
+
+        encode(
+            self.model, self.data, self.images, self.split, self.what, self.out,
+            allow_missing=self.allow_missing, half=self.half, device=self.device, dtype=self.dtype,
         )  # fmt: skip
 
 
@@ -190,6 +227,7 @@ Command = (
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Starter, tyro.conf.subcommand("starter")]
 )
 

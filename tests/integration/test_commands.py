@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,14 +18,17 @@ from safetensors.torch import load_file
 
 from procir import __version__, cli
 from procir.catalog.atelier.catalogue import AtelierConfig
+from procir.catalog.released import read_split
 from procir.evaluate.results import read_results
 from procir.model.embedder import ProCIR
+from procir.model.encoding import read_encoded
 from procir.recipes import console, tiny
 from procir.recipes.curriculum import Curriculum
 from procir.recipes.study import StudyConfig
 from procir.records import read_jsonl
 from procir.train.config import TrainConfig
 from procir.train.log import StepReport, read_log
+from procir.types import Query
 
 CATALOGUE = AtelierConfig(train_products=48, val_products=28, size=64, seed=2)
 QUICK = TrainConfig(
@@ -38,7 +42,7 @@ KEYS = {
 }  # fmt: skip
 VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS
-COMMANDS = ["demo", "draw", "check", "train", "evaluate", "starter"]
+COMMANDS = ["demo", "draw", "check", "train", "evaluate", "encode", "starter"]
 
 
 @pytest.fixture(scope="module")
@@ -486,9 +490,41 @@ def test_evaluate_writes_results_and_a_report(data, demo, procir, tmp_path):
     assert results["data_hash"] == expected["data_hash"]
     assert cases(out / "report.html") == 12
     assert "R@10" in printed
-    procir("evaluate", "--model", demo / "model", "--data", data, "--out", out, "--dtype", "bfloat16", "--seed", "9")
+    narrow = ["--dtype", "bfloat16", "--seed", "9", "--dims", "64"]
+    procir("evaluate", "--model", demo / "model", "--data", data, "--out", out, *narrow)
     again = read_results(out / "results.json")
-    assert (set(again["rows"]), again["seed"]) == ({"procir"}, 9)
+    assert (set(again["rows"]), again["seed"]) == ({"procir", "first 64"}, 9)
+    assert "the first 64 numbers of each embedding" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_lengths_that_are_no_part_of_an_embedding(data, demo, refusal, tmp_path):
+    message = refusal("evaluate", "--model", demo / "model", "--data", data, "--out", tmp_path / "out", "--dims", "192")
+    assert "dims 192: each must be 1 to 191" in message
+
+
+@pytest.mark.parametrize("what", ["products", "queries", "captions"])
+def test_encode_writes_embeddings_that_search_as_the_evaluation_does(data, demo, procir, refusal, tmp_path, what):
+    printed = procir("encode", "--model", demo / "model", "--data", data, "--out", tmp_path / "out", "--what", what)
+    split, _ = read_split(data, "val")
+    found, model = read_encoded(tmp_path / "out"), ProCIR.from_pretrained(demo / "model")
+    if what == "products":
+        ids = [str(key) for key in sorted(split.products)]
+        expected = model.encode_products([split.products[key] for key in sorted(split.products)])
+    elif what == "captions":
+        ids = [str(key) for key in sorted(split.captions)]
+        expected = model.encode_captions([split.captions[key].short for key in sorted(split.captions)])
+    else:
+        ids = [f"{triplet.source} -> {triplet.target}" for triplet in split.triplets]
+        expected = model.encode_queries([Query(split.products[t.source], t.short) for t in split.triplets])
+    assert list(found.ids) == ids
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+    assert f"{len(ids)} embeddings of {model.dim} numbers are in" in " ".join(printed.split())
+    again = procir("encode", "--model", demo / "model", "--data", data, "--out", tmp_path / "out", "--what", what)
+    assert "done before" in again
+    message = refusal(
+        "encode", "--model", demo / "model", "--data", data, "--out", tmp_path / "out", "--what", what, "--half"
+    )
+    assert "holds an encoding that differs in dtype: choose another folder" in message
 
 
 def without_token(folder, target):

@@ -13,7 +13,7 @@ import pytest
 from embedders import HashEmbedder, TableEmbedder
 from procir.errors import ConfigError, DataError, MissingDataError, ModelError, RecordError, UnknownProductError
 from procir.evaluate import protocol, results
-from procir.types import Caption, Product, ProductKey, Split, Triplet, View
+from procir.types import Caption, Product, ProductKey, Query, Split, Triplet, View
 
 
 def product(name: str, dataset: str = "shop", views: Sequence[str] = ("front", "back")) -> Product:
@@ -95,6 +95,30 @@ def test_the_plain_rows_of_a_hand_computed_split() -> None:
     assert list(rows) == ["source only", "text only", "only back", "only front"]
     assert rows["source only"].datasets["shop"].ranks.tolist() == [2, 3, 2]
     assert rows["text only"].datasets["shop"].ranks.tolist() == [1, 3, 3]
+
+
+def test_shorter_embeddings_keep_their_first_numbers() -> None:
+    """The last numbers alone find the targets, the first alone mislead: a's query looks like b, and so on."""
+    place = {"a": 0, "b": 1, "c": 2}
+
+    def document(item: Product) -> list[float]:
+        row = place[item.key.product_id]
+        return [*np.eye(3)[row], *(3 * np.eye(3)[row])]
+
+    def query(item: Query) -> list[float]:
+        target = int(item.text)
+        return [*np.eye(3)[(target + 1) % 3], *(3 * np.eye(3)[target])]
+
+    embedder = TableEmbedder(6, document, query, lambda _: [1, 0, 0, 0, 0, 0])
+    a, b, c = (product(name) for name in "abc")
+    found = protocol.evaluate(embedder, split_of([a, b, c], [(a, b, "1"), (b, c, "2"), (c, a, "0")]))
+    rows = protocol.truncated_rows(found, [3, 4])
+    assert found.cir.recall(1) == 1.0
+    assert rows["first 3"].recall(1) == 0.0
+    # With a's fourth number, its own query finds it at 9 / (sqrt(10) * sqrt(10)) against 1 / sqrt(10).
+    assert rows["first 4"].recall(1) == pytest.approx(1 / 3)
+    with pytest.raises(ConfigError, match="6 numbers are no part of an embedding of 6: choose 1 to 5"):
+        protocol.truncated_rows(found, [6])
 
 
 def test_the_gallery_holds_sources_and_targets_once_sorted_by_key() -> None:

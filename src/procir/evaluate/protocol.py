@@ -105,6 +105,8 @@ class RankedQuery:
 class Evaluation:
     """A full evaluation of one embedder; `documents` holds each gallery's embeddings in gallery order.
 
+    `asked` holds the embeddings of each gallery's queries in the order of its triplets.
+
     `seconds` gives the wall time of each stage.
     """
 
@@ -115,6 +117,7 @@ class Evaluation:
     t2i: Row
     queries: tuple[RankedQuery, ...]
     documents: Mapping[str, Float32[np.ndarray, "gallery dim"]]
+    asked: Mapping[str, Float32[np.ndarray, "queries dim"]]
     seconds: Mapping[str, float]
 
 
@@ -163,6 +166,7 @@ def evaluate(
             for ranked in _ranked(part, cir[part.dataset], queries[part.dataset], documents[part.dataset])
         ),
         documents=documents,
+        asked=queries,
         seconds={**encoder.seconds, "search": time.perf_counter() - started},
     )
 
@@ -191,6 +195,34 @@ def plain_rows(embedder: Embedder, evaluation: Evaluation, *, progress: Progress
     for name in _view_names(evaluation.galleries):
         rows[f"only {name}"] = _single_view(encoder, evaluation.galleries, name)
     return rows
+
+
+def truncated_rows(evaluation: Evaluation, dims: Sequence[int]) -> dict[str, Row]:
+    """Composed retrieval with the first numbers of each embedding alone, brought to unit length again.
+
+    Models with Matryoshka training lose little by it. Raises ConfigError for a length that is no part of the embedding.
+    """
+    whole = next(iter(evaluation.documents.values())).shape[1]
+    for dim in dims:
+        if not 0 < dim < whole:
+            raise ConfigError(f"{dim} numbers are no part of an embedding of {whole}: choose 1 to {whole - 1}")
+    return {
+        f"first {dim}": Row(
+            datasets={
+                part.dataset: _composed(
+                    part, _first(evaluation.asked[part.dataset], dim), _first(evaluation.documents[part.dataset], dim)
+                )
+                for part in evaluation.galleries
+            }
+        )
+        for dim in dims
+    }
+
+
+def _first(rows: Float32[np.ndarray, "n dim"], dim: int) -> Float32[np.ndarray, "n first"]:
+    lengths = np.linalg.norm(rows[:, :dim], axis=1, keepdims=True)
+    cut: Float32[np.ndarray, "n first"] = rows[:, :dim] / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return cut
 
 
 class _Encoder:

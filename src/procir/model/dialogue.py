@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Dialogue:
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of tokens and views: dialogues of equal digest have equal embeddings."""
+        return sha256(self.token_ids.tobytes() + b"".join(view.digest for view in self.views)).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,10 @@ from jaxtyping import Float32
 from torch import Tensor
 from transformers import Qwen3_5ForConditionalGeneration
 
+from procir.errors import ConfigError
 from procir.model import checkpoint, prefix
+from procir.model.ahead import ahead
+from procir.model.conversation import Conversation
 from procir.model.dialogue import Dialogue
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings, Reader
@@ -106,9 +109,7 @@ class ProCIR(Reader):
 
     def encode_products(self, products: Sequence[Product]) -> Float32[np.ndarray, "n dim"]:
         """Document embeddings d of unit length, from up to five views each (section 4.3)."""
-        return self._encode(
-            products, lambda chunk: [self.dialogues.document(views) for views in self.store.products(chunk)], 1
-        )
+        return self._encode(products, self._documents, 1)
 
     def encode_queries(self, queries: Sequence[Query]) -> Float32[np.ndarray, "n dim"]:
         """Query embeddings q of unit length, from views and modification text (section 4.4)."""
@@ -123,6 +124,15 @@ class ProCIR(Reader):
         """Caption embeddings t of unit length, from text alone (section 4.5)."""
         return self._encode(texts, lambda chunk: [self.dialogues.caption(text) for text in chunk], 1)
 
+    def start(self, product: Product) -> Conversation:
+        """A product as the start of a conversation: its photos are read now, and never again.
+
+        Raises ConfigError for a single-turn model, whose queries read photos and text together.
+        """
+        if not self.settings.two_turns:
+            raise ConfigError("this model reads photos and text in one turn: conversations need a two-turn model")
+        return Conversation(self, prefix.start(self, self._documents([product]))[0])
+
     def encode_turns(
         self, products: Sequence[Product], texts: Sequence[Sequence[str]]
     ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "queries dim"]]:
@@ -135,9 +145,8 @@ class ProCIR(Reader):
         if not self.settings.two_turns:
             return self.encode_products(products), self.encode_queries(asked)
         documents, queries = np.empty((len(products), self.dim), np.float32), [np.empty((0, self.dim), np.float32)]
-        for first in range(0, len(products), ENCODE_CHUNK):
-            views = self.store.products(products[first : first + ENCODE_CHUNK])
-            dialogues = [self.dialogues.document(shown) for shown in views]
+        chunks = range(0, len(products), ENCODE_CHUNK)
+        for first, dialogues in ahead(lambda first: self._documents(products[first : first + ENCODE_CHUNK]), chunks):
             for part in self._within_memory(dialogues):
                 snapshots = prefix.start(self, [dialogues[index] for index in part])
                 documents[first + part.start : first + part.stop] = _unit([s.embedding for s in snapshots])
@@ -146,6 +155,9 @@ class ProCIR(Reader):
                 if repeated:
                     queries.append(_unit(prefix.ask(self, repeated, [text for its in own for text in its])))
         return documents, np.concatenate(queries)
+
+    def _documents(self, products: Sequence[Product]) -> list[Dialogue]:
+        return [self.dialogues.document(views) for views in self.store.products(products)]
 
     def _within_memory(self, dialogues: Sequence[Dialogue]) -> Iterator[range]:
         """Runs of dialogues whose snapshots fit into `SNAPSHOT_BYTES`."""
@@ -161,12 +173,21 @@ class ProCIR(Reader):
     def _encode(
         self, items: Sequence[_Item], render: Callable[[Sequence[_Item]], list[Dialogue]], turns: int
     ) -> Float32[np.ndarray, "n dim"]:
+        """Unit embeddings of the last of `turns` turns; what is shown and said twice is read once.
+
+        The dialogues of the next chunk are rendered while the model reads this one.
+        """
         result = np.empty((len(items), self.dim), np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(items), ENCODE_CHUNK):
-                dialogues = render(items[start : start + ENCODE_CHUNK])
-                last = self.embed(dialogues)[turns - 1 :: turns]
-                result[start : start + len(dialogues)] = _unit(last)
+        rows: dict[bytes, int] = {}
+        chunks = range(0, len(items), ENCODE_CHUNK)
+        for start, dialogues in ahead(lambda start: render(items[start : start + ENCODE_CHUNK]), chunks):
+            own = [rows.setdefault(dialogue.digest, start + i) for i, dialogue in enumerate(dialogues)]
+            new = [i for i, row in enumerate(own) if row == start + i]
+            if new:
+                with torch.inference_mode():
+                    last = self.embed([dialogues[i] for i in new])[turns - 1 :: turns]
+                result[[start + i for i in new]] = _unit(last)
+            result[start : start + len(dialogues)] = result[own]
         return result
 
 

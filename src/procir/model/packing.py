@@ -35,8 +35,8 @@ class PaddedBatch:
 
 
 def unique_views(dialogues: Sequence[Dialogue]) -> list[ViewPixels]:
-    """Every distinct view of the dialogues, in order of first appearance."""
-    return list({id(view): view for dialogue in dialogues for view in dialogue.views}.values())
+    """Every distinct view of the dialogues, whatever file it comes from, in order of first appearance."""
+    return list({view.digest: view for dialogue in dialogues for view in dialogue.views}.values())
 
 
 def by_grid(views: Sequence[ViewPixels], chunk: int) -> list[list[ViewPixels]]:
@@ -92,12 +92,12 @@ def length_groups(lengths: Sequence[int], *, max_tokens: int, waste: float = 0.2
 def pad(
     dialogues: Sequence[Dialogue],
     members: Sequence[int],
-    feature_rows: Mapping[int, range],
+    feature_rows: Mapping[bytes, range],
     device: torch.device,
     *,
     left: bool = False,
 ) -> PaddedBatch:
-    """One padded batch out of the dialogues at `members`; `feature_rows` maps id(view) to rows of the features."""
+    """One padded batch out of the dialogues at `members`; `feature_rows` maps views' digests to feature rows."""
     chosen = [dialogues[member] for member in members]
     length = max(map(len, chosen))
     tokens = np.zeros((len(chosen), length), np.int64)
@@ -110,7 +110,7 @@ def pad(
         tokens[row, real], positions[:, row, real], mask[row, real] = dialogue.token_ids, dialogue.position_ids, 1
         image_at.append(row * length + first + np.flatnonzero(dialogue.is_image))
         embedding_at += [row * length + first + at for at in dialogue.embedding_at]
-        features += [feature_rows[id(view)] for view in dialogue.views]
+        features += [feature_rows[view.digest] for view in dialogue.views]
     return PaddedBatch(
         members=tuple(members),
         token_ids=torch.from_numpy(tokens).to(device),

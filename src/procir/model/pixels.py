@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
@@ -44,12 +46,17 @@ class PixelSettings:
             raise ConfigError(f"max_pixels {self.max_pixels} is less than one token of {self.patch * self.merge} px")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ViewPixels:
     """One resized view: RGB bytes whose sides are whole tokens, and its grid in tokens (rows, columns)."""
 
     pixels: UInt8[np.ndarray, "height width 3"]
     token_grid: tuple[int, int]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of size and bytes: views of equal digest are the same picture."""
+        return sha256(repr(self.token_grid).encode() + self.pixels.tobytes()).digest()
 
 
 def fit(height: int, width: int, settings: PixelSettings) -> tuple[int, int]:
@@ -129,9 +136,11 @@ class PixelStore:
     def _decode(self, path: Path) -> ViewPixels:
         image = load_image(path)
         try:
-            return resize(image, self.settings)
+            view = resize(image, self.settings)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
+        assert view.digest  # computed here, in a thread of its own
+        return view
 
     def _keep(self, path: Path, view: ViewPixels) -> None:
         if view.pixels.nbytes > self.capacity:

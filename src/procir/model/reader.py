@@ -129,10 +129,10 @@ class Reader:
 
     def view_features(
         self, views: Sequence[ViewPixels]
-    ) -> tuple[Float[Tensor, "tokens hidden"] | None, dict[int, range]]:
-        """What the vision tower sees in views, and the rows of each view's tokens by id(view)."""
+    ) -> tuple[Float[Tensor, "tokens hidden"] | None, dict[bytes, range]]:
+        """What the vision tower sees in views, and the rows of each view's tokens by digest."""
         tower = self.network.model.visual
-        rows: dict[int, range] = {}
+        rows: dict[bytes, range] = {}
         features: list[Tensor] = []
         start = 0
         for group in by_grid(views, VISION_CHUNK):
@@ -140,6 +140,6 @@ class Reader:
             features.append(view_features(tower, values, group[0].token_grid).flatten(0, 1))
             tokens = group[0].token_grid[0] * group[0].token_grid[1]
             for view in group:
-                rows[id(view)] = range(start, start + tokens)
+                rows[view.digest] = range(start, start + tokens)
                 start += tokens
         return (torch.cat(features) if features else None), rows

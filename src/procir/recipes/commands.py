@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,6 +14,8 @@ from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import check_images, read_split
 from procir.errors import ConfigError
 from procir.model.embedder import ProCIR
+from procir.model.encoding import encode_to
+from procir.model.prefix import fingerprint
 from procir.recipes import tiny
 from procir.recipes.console import console, say, show_load, show_rows, show_skipped, stage
 from procir.recipes.runs import (
@@ -25,7 +29,7 @@ from procir.recipes.runs import (
     write_outcome,
 )
 from procir.train.config import TrainConfig
-from procir.types import Split
+from procir.types import Query, Split
 
 
 def draw(out: Path, catalogue: AtelierConfig, workers: int) -> None:
@@ -89,6 +93,7 @@ def evaluate_model(
     *,
     allow_missing: bool,
     plain: bool,
+    dims: Sequence[int],
     check_first: bool,
     device: str,
     dtype: str,
@@ -102,12 +107,53 @@ def evaluate_model(
     clock = Clock()
     embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
     require_room(embedder, split)
-    evaluation, rows = evaluate_all(embedder, split, plain=plain)
+    evaluation, rows = evaluate_all(embedder, split, plain=plain, dims=dims)
     clock.lap("evaluation")
     config = as_config(model=model, data=str(data), split=name, dtype=dtype, device=device)
     results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=f"{model}")
     show_rows(results["rows"])
     closing(out)
+
+
+def encode(
+    model: str,
+    data: Path,
+    images: Path | None,
+    name: str,
+    what: str,
+    out: Path,
+    *,
+    allow_missing: bool,
+    half: bool,
+    device: str,
+    dtype: str,
+) -> None:
+    """Write the embeddings of a split's products, queries or captions into `out`, or go on there."""
+    place = usable_device(device)
+    split = _read(data, images, name, allow_missing=allow_missing, captions_required=what == "captions")
+    embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
+    require_room(embedder, split)
+    ids, items, run = _encodable(embedder, split, what)
+    with stage("Encoding") as advance:
+        found = encode_to(
+            out, items, ids, run,
+            dim=embedder.dim, fingerprint=fingerprint(embedder), half=half,
+            progress=lambda done, total: advance(done, total, what),
+        )  # fmt: skip
+    say(f"{len(found.ids):,} embeddings of {embedder.dim} numbers are in {out.resolve()}", "bold")
+
+
+def _encodable(embedder: ProCIR, split: Split, what: str) -> tuple[list[str], list[Any], Callable[[Any], Any]]:
+    """Ids, items and the way to encode them, in the order of the keys or of the triplets."""
+    if what == "products":
+        products = sorted(split.products.items())
+        return [str(key) for key, _ in products], [product for _, product in products], embedder.encode_products
+    if what == "captions":
+        captions = sorted(split.captions.items())
+        return [str(key) for key, _ in captions], [caption.short for _, caption in captions], embedder.encode_captions
+    ids = [f"{triplet.source} -> {triplet.target}" for triplet in split.triplets]
+    queries = [Query(split.products[triplet.source], triplet.short) for triplet in split.triplets]
+    return ids, queries, embedder.encode_queries
 
 
 def _read(

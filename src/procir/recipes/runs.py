@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from procir.errors import ConfigError
-from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_rows
+from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_rows, truncated_rows
 from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
 from procir.protocols import Embedder
@@ -72,9 +72,21 @@ def require_room(model: ProCIR, split: Split) -> None:
 
 
 def evaluate_all(
-    model: Embedder, split: Split, *, plain: bool = True, untrained: Embedder | None = None
+    model: Embedder,
+    split: Split,
+    *,
+    plain: bool = True,
+    untrained: Embedder | None = None,
+    dims: Sequence[int] = (),
 ) -> tuple[Evaluation, dict[str, Row]]:
-    """The full evaluation of a model, and beside it if wanted its plain rows and that of an untrained model."""
+    """The full evaluation of a model; if wanted also its plain rows, an untrained model's, and shorter embeddings'.
+
+    Raises ConfigError before any work for `dims` that are no part of the model's embedding.
+    """
+    if not all(0 < dim < model.dim for dim in dims):
+        raise ConfigError(
+            f"dims {', '.join(map(str, dims))}: each must be 1 to {model.dim - 1}, a part of the embedding"
+        )
     with stage("Evaluating") as advance:
 
         def show(name: str, done: int, total: int) -> None:
@@ -84,6 +96,7 @@ def evaluate_all(
         rows = plain_rows(model, evaluation, progress=show) if plain else {}
         if untrained is not None:
             rows["untrained"] = cir_row(untrained, split, progress=lambda _, *n: show("untrained", *n))
+        rows |= truncated_rows(evaluation, dims)
         show("queries", len(evaluation.queries), len(evaluation.queries))
     return evaluation, rows
 

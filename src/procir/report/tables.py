@@ -96,7 +96,9 @@ def comparison(results: Mapping[str, Any]) -> str:
         return ""
     column = measured[-1]
     others = {
-        name: row[column] for name, row in results["rows"].items() if name != "procir" and row.get(column) is not None
+        name: row[column]
+        for name, row in results["rows"].items()
+        if name != "procir" and not _is_short(name) and row.get(column) is not None
     }
     if not others:
         return ""
@@ -144,12 +146,14 @@ def _measured(row: Mapping[str, float | None], names: Sequence[str]) -> list[str
 def _table(title: str, names: tuple[str, ...], content: Mapping[str, Any], substituted: Mapping[str, int]) -> Table:
     rows = content["rows"]
     views = [name for name in rows if name.startswith("only ")]
-    plain = [name for name in rows if name != "procir" and name not in views]
+    short = [name for name in rows if _is_short(name)]
+    plain = [name for name in rows if name != "procir" and name not in (*views, *short)]
     texts = [name for name in ("i2t", "t2i") if _measured(content[name], names)]
     groups = (
         Group("Composed retrieval", (_line("procir", rows["procir"], names, {}),)),
         Group("Plain rows", tuple(_line(name, rows[name], names, {}) for name in plain)),
         Group("One view of each product", tuple(_line(name, rows[name], names, substituted) for name in views)),
+        Group("Shorter embeddings", tuple(_line(name, rows[name], names, {}) for name in short)),
         Group("Photos and captions", tuple(_line(name, content[name], names, {}) for name in texts)),
     )
     return Table(title, names, tuple(group for group in groups if group.lines))
@@ -160,7 +164,13 @@ def _line(name: str, row: Mapping[str, float | None], names: tuple[str, ...], su
     return Line(_NAMES.get(name, name), _note(name, substituted.get(name, 0)), values, own=name == "procir")
 
 
+def _is_short(name: str) -> bool:
+    return name.startswith("first ")
+
+
 def _note(name: str, substituted: int) -> str:
+    if _is_short(name):
+        return f"the first {name.removeprefix('first ')} numbers of each embedding"
     if not name.startswith("only "):
         return _NOTES.get(name, "")
     if not substituted:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from procir.errors import TrainingError
+from procir.model.ahead import ahead
 from procir.model.embedder import ProCIR
 from procir.model.losses import symmetric_info_nce
 from procir.train import optimizers, state
@@ -107,7 +107,7 @@ class _Run:
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
-        for step, examples in enumerate(self._examples(first), start=first):
+        for step, examples in ahead(self.builder.examples, range(first, self.total)):
             rate = learning_rate(step, self.total, self.config)
             parts, norm = self._step(step, examples, rate)
             elapsed = (time.perf_counter() - started) / (step + 1 - first)
@@ -120,16 +120,6 @@ class _Run:
                 samples_per_second=self.config.batch_size / elapsed,
                 seconds_left=elapsed * (self.total - step - 1),
             )
-
-    def _examples(self, first: int) -> Iterator[StepExamples]:
-        """The examples of every step from `first` on, each prepared while the step before it runs."""
-        with ThreadPoolExecutor(1, thread_name_prefix="examples") as pool:
-            coming = pool.submit(self.builder.examples, first) if first < self.total else None
-            for step in range(first, self.total):
-                assert coming is not None
-                examples = coming.result()
-                coming = pool.submit(self.builder.examples, step + 1) if step + 1 < self.total else None
-                yield examples
 
     def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[dict[str, float], float]:
         with _precision(self.model, self.config):
