@@ -81,6 +81,20 @@ def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Ima
     return upright
 
 
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A decoded image as `load_image` gives it: upright 8-bit RGB, on white where it is transparent.
+
+    Raises ImageError for 32-bit samples and for images over the limits.
+    """
+    _check_size(image, "image", ImageLimits())
+    try:
+        upright = _upright(_rgb(image), image)
+    except OSError as error:
+        raise ImageError(f"image: truncated or damaged ({error}); save it again or fetch it anew") from error
+    upright.info = {}
+    return upright
+
+
 def _read(source: Path | bytes, name: str, limits: ImageLimits) -> bytes:
     if isinstance(source, bytes):
         _check_bytes(len(source), name, limits)

@@ -25,6 +25,13 @@ from procir.model.pixels import MEAN, STD, PixelSettings
 from procir.model.tokenizers import special_id
 
 SETTINGS_FILE = "procir.json"
+_SENTENCE_TRANSFORMERS = {
+    "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "procir.model.sentence_module.ProCIRModule"}],
+    "config_sentence_transformers.json": {
+        "model_type": "SentenceTransformer", "prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine",
+    },
+}  # fmt: skip
+"""Files by which sentence-transformers finds `procir.model.sentence_module`."""
 _NEEDED = ("config.json", "tokenizer.json")
 _RESTORE = "restore the file, or remove it to read the checkpoint with the published model's settings"
 
@@ -76,6 +83,8 @@ def save(
         tokenizer.save_pretrained(folder)
         _write_json(folder / "preprocessor_config.json", _processor(settings.pixels))
         _write_json(folder / SETTINGS_FILE, asdict(settings))
+        for name, content in _SENTENCE_TRANSFORMERS.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(card or _CARD, encoding="utf-8")
 
 
