@@ -148,6 +148,8 @@ class Evaluate:
     """Also measure the plain rows: source only, text only, each single view."""
     dims: tuple[int, ...] = ()
     """Also measure embeddings cut to their first so many numbers, as Matryoshka training allows."""
+    protocol: Literal["released", "natural"] = "released"
+    """released: as the published script, which orders views by file name as text, 10 before 2; natural: 2 before 10."""
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
     device: str = "cpu"
@@ -163,8 +165,8 @@ class Evaluate:
 
         evaluate_model(
             self.model, self.data, self.images, self.split, self.out,
-            allow_missing=self.allow_missing, plain=self.plain, dims=self.dims, check_first=self.check,
-            device=self.device, dtype=self.dtype, seed=self.seed,
+            allow_missing=self.allow_missing, plain=self.plain, dims=self.dims, protocol=self.protocol,
+            check_first=self.check, device=self.device, dtype=self.dtype, seed=self.seed,
         )  # fmt: skip
 
 

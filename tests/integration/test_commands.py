@@ -22,7 +22,7 @@ from procir.catalog.released import read_split
 from procir.evaluate.results import read_results
 from procir.model.embedder import ProCIR
 from procir.model.encoding import read_encoded
-from procir.recipes import console, tiny
+from procir.recipes import commands, console, tiny
 from procir.recipes.curriculum import Curriculum
 from procir.recipes.study import StudyConfig
 from procir.records import read_jsonl
@@ -495,6 +495,24 @@ def test_evaluate_writes_results_and_a_report(data, demo, procir, tmp_path):
     again = read_results(out / "results.json")
     assert (set(again["rows"]), again["seed"]) == ({"procir", "first 64"}, 9)
     assert "the first 64 numbers of each embedding" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_released_protocol_orders_views_by_name_as_text(copy, demo, procir, monkeypatch, tmp_path):
+    """A front called 10_front stays before 2_back there, and comes last in natural order."""
+    for path in list((copy / "images").rglob("1_front.jpg")):
+        path.rename(path.with_name("10_front.jpg"))
+    evaluated = []
+    whole = commands.evaluate_all
+    monkeypatch.setattr(
+        commands, "evaluate_all", lambda model, split, **more: evaluated.append(split) or whole(model, split, **more)
+    )
+    for protocol, place in (("released", 0), ("natural", -1)):
+        out = tmp_path / protocol
+        procir("evaluate", "--model", demo / "model", "--data", copy, "--out", out, "--protocol", protocol)
+        assert read_results(out / "results.json")["config"]["protocol"] == protocol
+        views = [product.views for product in evaluated.pop().products.values()]
+        assert {own[place].path.name for own in views} == {"10_front.jpg"}
+        assert {own[place].name for own in views} == {"front"}
 
 
 def test_lengths_that_are_no_part_of_an_embedding(data, demo, refusal, tmp_path):

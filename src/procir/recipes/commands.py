@@ -12,6 +12,7 @@ import torch
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import check_images, read_split
+from procir.catalog.views import ViewOrder
 from procir.errors import ConfigError
 from procir.model.embedder import ProCIR
 from procir.model.encoding import encode_to
@@ -94,6 +95,7 @@ def evaluate_model(
     allow_missing: bool,
     plain: bool,
     dims: Sequence[int],
+    protocol: ViewOrder,
     check_first: bool,
     device: str,
     dtype: str,
@@ -101,7 +103,7 @@ def evaluate_model(
 ) -> None:
     """Score a checkpoint and write its results and report."""
     place = usable_device(device)
-    split = _read(data, images, name, allow_missing=allow_missing, captions_required=False)
+    split = _read(data, images, name, order=protocol, allow_missing=allow_missing, captions_required=False)
     if check_first:
         _decode(split, allow_missing)
     clock = Clock()
@@ -109,7 +111,7 @@ def evaluate_model(
     require_room(embedder, split)
     evaluation, rows = evaluate_all(embedder, split, plain=plain, dims=dims)
     clock.lap("evaluation")
-    config = as_config(model=model, data=str(data), split=name, dtype=dtype, device=device)
+    config = as_config(model=model, data=str(data), split=name, protocol=protocol, dtype=dtype, device=device)
     results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=f"{model}")
     show_rows(results["rows"])
     closing(out)
@@ -157,10 +159,16 @@ def _encodable(embedder: ProCIR, split: Split, what: str) -> tuple[list[str], li
 
 
 def _read(
-    data: Path, images: Path | None, name: str, *, allow_missing: bool = False, captions_required: bool = True
+    data: Path,
+    images: Path | None,
+    name: str,
+    *,
+    order: ViewOrder = "released",
+    allow_missing: bool = False,
+    captions_required: bool = True,
 ) -> Split:
     split, report = read_split(
-        data, name, images=images, allow_missing=allow_missing, captions_required=captions_required
+        data, name, images=images, order=order, allow_missing=allow_missing, captions_required=captions_required
     )
     show_load(name, report)
     return split
