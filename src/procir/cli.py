@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -192,8 +193,8 @@ class Encode:
     """Store float16 instead of float32."""
     device: str = "cpu"
     """Where to encode: cpu, cuda, cuda:1."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the weights."""
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Precision of the weights; int8 needs the extra int8."""
 
     def run(self) -> None:
         """Encode."""
@@ -272,6 +273,8 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_TQDM", "1")
+    for name in ("torchao", "torch.utils._pytree"):  # of kernels that this machine cannot load
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import Qwen3_5ForConditionalGeneration
 
 from procir.errors import ConfigError
-from procir.model import checkpoint, prefix
+from procir.model import checkpoint, prefix, quantization
 from procir.model.ahead import ahead
 from procir.model.conversation import Conversation
 from procir.model.dialogue import Dialogue
@@ -52,8 +52,11 @@ class ProCIR(Reader):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         settings: EmbedderSettings | None = None,
+        int8: bool = False,
     ) -> ProCIR:
         """A checkpoint directory or Hub id with an embedding token, as `save_pretrained` or the authors wrote it.
+
+        With `int8`, the matrices of the language model are kept as int8 with a scale a row, for encoding alone.
 
         `settings` overrides what the checkpoint says of itself; checkpoints without `procir.json` are read with
         the published model's settings. Raises CheckpointError naming what is missing, MissingTokenError if the
@@ -61,6 +64,8 @@ class ProCIR(Reader):
         """
         loaded = checkpoint.load(path, dtype=dtype)
         network = loaded.network.to(device).eval()
+        if int8:
+            quantization.to_int8(network)
         return cls(network, loaded.tokenizer, settings or EmbedderSettings(**loaded.settings))
 
     @classmethod
@@ -81,6 +86,7 @@ class ProCIR(Reader):
 
         `card` is the text of its README.md; a short one is written otherwise. `dtype` narrows the stored weights.
         """
+        quantization.require_whole(self.network)
         checkpoint.save(
             path, network=self.network, tokenizer=self.tokenizer, settings=self.settings, card=card, dtype=dtype
         )

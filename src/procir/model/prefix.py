@@ -28,6 +28,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from procir.errors import ConfigError, MissingDataError, SnapshotError
+from procir.model import quantization
 from procir.model.dialogue import Dialogue
 from procir.model.packing import PaddedBatch, length_groups, pad, unique_views
 from procir.model.pixels import ViewPixels
@@ -132,6 +133,7 @@ def start(model: Reader, dialogues: Sequence[Dialogue]) -> list[Snapshot]:
     """The snapshots after the first turns of dialogues with one embedding each, such as documents."""
     features, rows = model.view_features(unique_views(dialogues))
     found: dict[int, Snapshot] = {}
+    made_by = fingerprint(model)
     with torch.inference_mode():
         for group in length_groups([len(dialogue) for dialogue in dialogues], max_tokens=model.max_batch_tokens):
             # Padding on the left: what stood to the right of a dialogue would enter its recurrent state.
@@ -147,7 +149,7 @@ def start(model: Reader, dialogues: Sequence[Dialogue]) -> list[Snapshot]:
                     embedding=embedding.clone(),
                     length=len(dialogue),
                     next_position=_after(dialogue),
-                    model=fingerprint(model),
+                    model=made_by,
                     views=views_fingerprint(dialogue.views),
                 )
     return [found[member] for member in range(len(dialogues))]
@@ -217,7 +219,8 @@ def fingerprint(model: Reader) -> str:
             digest.update(json.dumps(shape, sort_keys=True, default=str).encode())
         for name, weight in weights.items():
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            for part in quantization.parts(weight.detach()):
+                digest.update(part.cpu().contiguous().view(torch.uint8).numpy().data)
         known = _FINGERPRINTS[model.network] = (state, digest.hexdigest())
     return known[1]
 

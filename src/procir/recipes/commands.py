@@ -107,7 +107,7 @@ def evaluate_model(
     if check_first:
         _decode(split, allow_missing)
     clock = Clock()
-    embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
+    embedder = _embedder(model, dtype, place)
     require_room(embedder, split)
     evaluation, rows = evaluate_all(embedder, split, plain=plain, dims=dims)
     clock.lap("evaluation")
@@ -133,7 +133,7 @@ def encode(
     """Write the embeddings of a split's products, queries or captions into `out`, or go on there."""
     place = usable_device(device)
     split = _read(data, images, name, allow_missing=allow_missing, captions_required=what == "captions")
-    embedder = ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=place)
+    embedder = _embedder(model, dtype, place)
     require_room(embedder, split)
     ids, items, run = _encodable(embedder, split, what)
     with stage("Encoding") as advance:
@@ -143,6 +143,13 @@ def encode(
             progress=lambda done, total: advance(done, total, what),
         )  # fmt: skip
     say(f"{len(found.ids):,} embeddings of {embedder.dim} numbers are in {out.resolve()}", "bold")
+
+
+def _embedder(model: str, dtype: str, device: torch.device) -> ProCIR:
+    """A checkpoint in float32, bfloat16, or with int8 matrices and the rest in float32."""
+    if dtype == "int8":
+        return ProCIR.from_pretrained(model, device=device, int8=True)
+    return ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=device)
 
 
 def _encodable(embedder: ProCIR, split: Split, what: str) -> tuple[list[str], list[Any], Callable[[Any], Any]]:
