@@ -74,11 +74,9 @@ def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Ima
     _check_size(image, name, limits)
     try:
         image.load()
-        upright = _upright(_rgb(image), image)
+        return _plain(image)
     except Exception as error:
         raise ImageError(f"{name}: truncated or damaged ({error}); save the image again or fetch it anew") from error
-    upright.info = {}  # an orientation left in the metadata would be applied a second time
-    return upright
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -88,10 +86,14 @@ def as_rgb(image: Image.Image) -> Image.Image:
     """
     _check_size(image, "image", ImageLimits())
     try:
-        upright = _upright(_rgb(image), image)
+        return _plain(image)
     except OSError as error:
         raise ImageError(f"image: truncated or damaged ({error}); save it again or fetch it anew") from error
-    upright.info = {}
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    upright = _upright(_rgb(image), image)
+    upright.info = {}  # an orientation left in the metadata would be applied a second time
     return upright
 
 

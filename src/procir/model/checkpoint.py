@@ -25,7 +25,7 @@ from procir.model.pixels import MEAN, STD, PixelSettings
 from procir.model.tokenizers import special_id
 
 SETTINGS_FILE = "procir.json"
-_SENTENCE_TRANSFORMERS = {
+_SENTENCE_TRANSFORMERS: Mapping[str, Mapping[str, Any] | list[Any]] = {
     "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "procir.model.sentence_module.ProCIRModule"}],
     "config_sentence_transformers.json": {
         "model_type": "SentenceTransformer", "prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine",
@@ -84,7 +84,7 @@ def save(
         _write_json(folder / "preprocessor_config.json", _processor(settings.pixels))
         _write_json(folder / SETTINGS_FILE, asdict(settings))
         for name, content in _SENTENCE_TRANSFORMERS.items():
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            _write_json(folder / name, content)
         (folder / "README.md").write_text(card or _CARD, encoding="utf-8")
 
 
@@ -219,7 +219,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def _write_json(path: Path, content: Mapping[str, Any] | list[Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

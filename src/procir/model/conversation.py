@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch.nn.functional as F
 from jaxtyping import Float32
 
 from procir.model import prefix
 from procir.model.prefix import Snapshot
-from procir.model.reader import Reader
+from procir.model.reader import Reader, unit_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Conversation:
     @property
     def embedding(self) -> Float32[np.ndarray, " dim"]:
         """Of unit length: the document embedding of the product at the start, a query embedding after a refinement."""
-        found: Float32[np.ndarray, " dim"] = F.normalize(self.snapshot.embedding.float(), dim=-1).cpu().numpy()
+        found: Float32[np.ndarray, " dim"] = unit_rows(self.snapshot.embedding[None])[0]
         return found
 
     def refine(self, text: str) -> Conversation:

@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32
-from torch import Tensor
 from transformers import Qwen3_5ForConditionalGeneration
 
 from procir.errors import ConfigError
@@ -20,7 +18,7 @@ from procir.model.ahead import ahead
 from procir.model.conversation import Conversation
 from procir.model.dialogue import Dialogue
 from procir.model.pixels import PixelSettings
-from procir.model.reader import EmbedderSettings, Reader
+from procir.model.reader import EmbedderSettings, Reader, unit_rows
 from procir.model.shapes import configuration
 from procir.types import MAX_VIEWS, Product, Query
 
@@ -155,11 +153,12 @@ class ProCIR(Reader):
         for first, dialogues in ahead(lambda first: self._documents(products[first : first + ENCODE_CHUNK]), chunks):
             for part in self._within_memory(dialogues):
                 snapshots = prefix.start(self, [dialogues[index] for index in part])
-                documents[first + part.start : first + part.stop] = _unit([s.embedding for s in snapshots])
+                states = torch.stack([snapshot.embedding for snapshot in snapshots])
+                documents[first + part.start : first + part.stop] = unit_rows(states)
                 own = [texts[first + index] for index in part]
                 repeated = [s for s, its in zip(snapshots, own, strict=True) for _ in its]
                 if repeated:
-                    queries.append(_unit(prefix.ask(self, repeated, [text for its in own for text in its])))
+                    queries.append(unit_rows(prefix.ask(self, repeated, [text for its in own for text in its])))
         return documents, np.concatenate(queries)
 
     def _documents(self, products: Sequence[Product]) -> list[Dialogue]:
@@ -192,13 +191,6 @@ class ProCIR(Reader):
             if new:
                 with torch.inference_mode():
                     last = self.embed([dialogues[i] for i in new])[turns - 1 :: turns]
-                result[[start + i for i in new]] = _unit(last)
+                result[[start + i for i in new]] = unit_rows(last)
             result[start : start + len(dialogues)] = result[own]
         return result
-
-
-def _unit(states: Sequence[Tensor] | Tensor) -> Float32[np.ndarray, "n dim"]:
-    """Rows of unit length, in NumPy."""
-    rows = states if isinstance(states, Tensor) else torch.stack(list(states))
-    found: Float32[np.ndarray, "n dim"] = F.normalize(rows.float(), dim=-1).cpu().numpy()
-    return found

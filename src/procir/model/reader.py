@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from procir.errors import ConfigError
@@ -143,3 +144,9 @@ class Reader:
                 rows[view.digest] = range(start, start + tokens)
                 start += tokens
         return (torch.cat(features) if features else None), rows
+
+
+def unit_rows(states: Float[Tensor, "n dim"]) -> Float32[np.ndarray, "n dim"]:
+    """Embeddings from hidden states: rows of unit length, in NumPy."""
+    rows: Float32[np.ndarray, "n dim"] = F.normalize(states.float(), dim=-1).cpu().numpy()
+    return rows
