@@ -57,3 +57,19 @@ class SnapshotError(ModelError):
 
 class TrainingError(ProcirError):
     """Training cannot start or cannot go on."""
+
+
+class AnnotationError(ProcirError):
+    """Annotators cannot go on."""
+
+
+class AnswerError(AnnotationError):
+    """An annotator's answer cannot be used: it is no JSON of the schema, contradicts the question, or refuses."""
+
+
+class ExhaustedError(AnnotationError):
+    """A key, a quota or a budget is used up; what was answered is kept, and a later run goes on."""
+
+
+class LedgerError(AnnotationError):
+    """The ledger of paid answers is damaged, of another version, or in use by another run."""

@@ -1,0 +1,56 @@
+"""A question to an annotator: texts and pictures in, an instance of a schema out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+OPEN, CLOSE = "<data>", "</data>"
+"""What stands around data of a catalogue in a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that is opened only if the answer has to be paid for.
+
+    `digest` names it without opening it: the hashes of its files and the way it is made from them. `load` gives its
+    bytes as JPEG, PNG or WebP, and raises ImageError.
+    """
+
+    digest: str
+    load: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Generic[AnswerT]):
+    """One question about one item, such as a product.
+
+    `check` raises AnswerError with a reason for an answer that fits the schema, but not the question.
+    """
+
+    stage: str
+    item: str
+    system: str
+    parts: tuple[str | Picture, ...]
+    schema: type[AnswerT]
+    check: Callable[[AnswerT], None]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the answer depends on beside the model and its parameters."""
+        parts = [part if isinstance(part, str) else {"picture": part.digest} for part in self.parts]
+        content = [self.stage, self.system, parts, self.schema.model_json_schema()]
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def data(content: Mapping[str, Any]) -> str:
+    """Data of a catalogue as a part of a request: JSON between marks that nothing in it can close."""
+    text = json.dumps(dict(content), ensure_ascii=False).replace("<", "\\u003c")
+    return f"{OPEN}\n{text}\n{CLOSE}"
