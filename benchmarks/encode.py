@@ -17,8 +17,8 @@ from pathlib import Path
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import read_split
-from procir.model import encoding
 from procir.model.embedder import ProCIR
+from procir.model.encoding import encode_to, one_by_one
 from procir.model.pixels import PixelSettings
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
@@ -47,11 +47,11 @@ def main() -> int:
         settings = replace(start.settings, pixels=PixelSettings(min_pixels=SIDE * SIDE, max_pixels=SIDE * SIDE))
         model = ProCIR(start.network, start.tokenizer, settings, cache_bytes=CACHE_MIB << 20)
         before = resident()
-        encoding.PIECE = PIECE
         begun = time.perf_counter()
-        encoding.encode_to(
-            root / "encoded", products, [str(product.key) for product in products], model.encode_products,
-            dim=model.dim, fingerprint=fingerprint(model), progress=lambda *_: held.append(resident()),
+        encode_to(
+            root / "encoded", products, [str(product.key) for product in products], one_by_one(model.encode_products),
+            dim=model.dim, fingerprint=fingerprint(model), piece=PIECE,
+            progress=lambda *_: held.append(resident()),
         )  # fmt: skip
         seconds = time.perf_counter() - begun
     half = len(held) // 2

@@ -17,6 +17,7 @@ from rich.console import Console
 from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.errors import ConfigError, ProcirError
+from procir.recipes.choices import DataChoice, ModelChoice
 from procir.train.config import TrainConfig
 
 # Recipes and commands import torch when they run, so that help comes at once.
@@ -80,14 +81,7 @@ class Draw:
 class Check:
     """Read a data set in the published layout, decode every image, and say what is missing or broken."""
 
-    data: Path
-    """Folder with {train,val}_triplets.jsonl and {train,val}_captions.jsonl."""
-    images: Path | None = None
-    """Folder of the images; DATA/images by default."""
-    split: Literal["train", "val"] = "val"
-    """Which part of the data."""
-    allow_missing: bool = False
-    """Count what is missing instead of stopping."""
+    source: tyro.conf.OmitArgPrefixes[DataChoice]
     workers: int = os.cpu_count() or 1
     """Processes that decode."""
 
@@ -95,7 +89,7 @@ class Check:
         """Check."""
         from procir.recipes.commands import check
 
-        check(self.data, self.images, self.split, self.allow_missing, self.workers)
+        check(self.source, self.workers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +107,9 @@ class Train:
     """Folder of the images; DATA/images by default."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1."""
+    embedding_token: str | None = None
+    """Name of the token whose hidden state is the embedding, where the checkpoint calls it neither <emb_all> nor what
+    its procir.json says."""
     resume: bool = False
     """Go on from the newest checkpoint in OUT, if there is one."""
     check: bool = True
@@ -125,26 +122,21 @@ class Train:
 
         train_model(
             self.data, self.images, self.out, self.start, self.device, self.config,
-            resume=self.resume, check_first=self.check,
+            embedding_token=self.embedding_token, resume=self.resume, check_first=self.check,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluate:
-    """Score a checkpoint on a data set in the published layout; writes results.json and report.html."""
+    """Score a checkpoint on a data set in the published layout; writes results.json and report.html.
 
-    model: str
-    """Checkpoint folder or Hub id."""
-    data: Path
-    """Folder with the annotations."""
+    Several processes share the work: torchrun --nproc-per-node 8 -m procir.cli evaluate ... gives the same results.
+    """
+
+    embedder: tyro.conf.OmitArgPrefixes[ModelChoice]
+    source: tyro.conf.OmitArgPrefixes[DataChoice]
     out: Path = Path("runs/evaluate")
     """Folder for results.json and report.html."""
-    images: Path | None = None
-    """Folder of the images; DATA/images by default."""
-    split: Literal["train", "val"] = "val"
-    """Which part of the data."""
-    allow_missing: bool = False
-    """Leave out products, views and triplets that are missing, and count them."""
     plain: bool = False
     """Also measure the plain rows: source only, text only, each single view."""
     dims: tuple[int, ...] = ()
@@ -153,10 +145,6 @@ class Evaluate:
     """released: as the published script, which orders views by file name as text, 10 before 2; natural: 2 before 10."""
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
-    device: str = "cpu"
-    """Where to compute: cpu, cuda, cuda:1."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the model."""
     seed: int = 0
     """Choice of the cases shown."""
 
@@ -165,9 +153,8 @@ class Evaluate:
         from procir.recipes.commands import evaluate_model
 
         evaluate_model(
-            self.model, self.data, self.images, self.split, self.out,
-            allow_missing=self.allow_missing, plain=self.plain, dims=self.dims, protocol=self.protocol,
-            check_first=self.check, device=self.device, dtype=self.dtype, seed=self.seed,
+            self.embedder, self.source, self.out,
+            plain=self.plain, dims=self.dims, protocol=self.protocol, check_first=self.check, seed=self.seed,
         )  # fmt: skip
 
 
@@ -175,34 +162,29 @@ class Evaluate:
 class Encode:
     """Write the embeddings of a data set's products, queries or captions to disk; an interrupted run goes on."""
 
-    model: str
-    """Checkpoint folder or Hub id."""
-    data: Path
-    """Folder in the published layout."""
+    embedder: tyro.conf.OmitArgPrefixes[ModelChoice]
+    source: tyro.conf.OmitArgPrefixes[DataChoice]
     out: Path
     """Folder for embeddings.npy, ids.jsonl and encoding.json."""
-    images: Path | None = None
-    """Folder of the images; DATA/images by default."""
-    split: Literal["train", "val"] = "val"
-    """Which part of the data."""
     what: Literal["products", "queries", "captions"] = "products"
     """Products from all their views, sources with their short modification texts, or short captions."""
-    allow_missing: bool = False
-    """Count what is missing instead of stopping."""
     half: bool = False
     """Store float16 instead of float32."""
-    device: str = "cpu"
-    """Where to encode: cpu, cuda, cuda:1."""
-    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
-    """Precision of the weights; int8 needs the extra int8."""
+    cluster: str | None = None
+    """Encode on a Ray cluster: its address, auto (the one that this machine belongs to) or local (this machine's
+    cores). Every machine must see the images and the model under the same paths. Needs the extra cluster."""
+    workers: int = 1
+    """With --cluster: most processes that encode, each with a model of its own, and with a GPU if --device is cuda."""
 
     def run(self) -> None:
         """Encode."""
         from procir.recipes.commands import encode
 
+        if self.workers != 1 and self.cluster is None:
+            raise ConfigError("--workers goes with --cluster ADDRESS; without it one process encodes")
         encode(
-            self.model, self.data, self.images, self.split, self.what, self.out,
-            allow_missing=self.allow_missing, half=self.half, device=self.device, dtype=self.dtype,
+            self.embedder, self.source, self.what, self.out,
+            half=self.half, cluster=self.cluster, workers=self.workers,
         )  # fmt: skip
 
 

@@ -545,6 +545,34 @@ def test_encode_writes_embeddings_that_search_as_the_evaluation_does(data, demo,
     assert "holds an encoding that differs in dtype: choose another folder" in message
 
 
+def test_encode_on_a_cluster_gives_the_same(data, demo, procir, refusal, tmp_path):
+    ray = pytest.importorskip("ray", reason="Ray (the extra cluster) is not installed")
+    arguments = ["encode", "--model", demo / "model", "--data", data, "--what", "queries"]
+    try:
+        procir(*arguments, "--out", tmp_path / "cluster", "--cluster", "local", "--workers", "2")
+    finally:
+        ray.shutdown()
+    procir(*arguments, "--out", tmp_path / "here")
+    there, here = read_encoded(tmp_path / "cluster"), read_encoded(tmp_path / "here")
+    assert there.ids == here.ids
+    np.testing.assert_allclose(there.vectors, here.vectors, atol=1e-5)
+    message = refusal(*arguments, "--out", tmp_path / "none", "--workers", "2")
+    assert "--workers goes with --cluster ADDRESS" in message
+    message = refusal(*arguments, "--out", tmp_path / "none", "--cluster", "127.0.0.1:1")
+    assert "no Ray cluster at '127.0.0.1:1'" in message
+
+
+def test_views_beyond_the_fifth_are_counted(copy, demo, procir, tmp_path):
+    folder = next((copy / "images" / "atelier").iterdir())
+    first = sorted(folder.iterdir())[0]
+    while len(list(folder.iterdir())) < 7:
+        shutil.copy(first, folder / f"9_{len(list(folder.iterdir()))}.jpg")
+    printed = procir("encode", "--model", demo / "model", "--data", copy, "--out", tmp_path / "out", "--split", "train")
+    if "views beyond" not in printed:  # the folder may be of the other split
+        printed = procir("encode", "--model", demo / "model", "--data", copy, "--out", tmp_path / "val")
+    assert f"left out 2: views beyond the first 5 (atelier/{folder.name})" in " ".join(printed.split())
+
+
 def without_token(folder, target):
     """The checkpoint as it was before it learnt the embedding token."""
     shutil.copytree(folder, target)

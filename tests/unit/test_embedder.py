@@ -1,30 +1,56 @@
 """The same embedding, however it is computed."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from procir.model.packing import length_groups, patches, stack_pixels
+from procir.model.packed import worthwhile
+from procir.model.packing import length_groups, patches, stack_pixels, token_groups
 from procir.model.pixels import PixelSettings, ViewPixels, resize
+from procir.model.reader import Reader
 from procir.model.vision import view_features
 
 
-def test_padded_batch_equals_single(tiny, random_views):
+@pytest.fixture
+def dialogues(tiny, random_views):
     build = tiny.dialogues
-    dialogues = [
+    return [
         build.document(random_views(0, (2, 2), (2, 3))),
         build.query(random_views(1, (3, 2)), "Make it red"),
         build.caption("A red cotton dress with short sleeves"),
         build.query(random_views(2, (2, 2), (2, 2), (1, 2)), "A zipper at the back and a much longer sentence here"),
         build.document(random_views(3, (2, 2))),
     ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("budget", [60, 2048])
+def test_padded_equals_packed_equals_single(tiny, dialogues, packed, budget):
+    reader = Reader(tiny.network, tiny.tokenizer, tiny.settings, packed=packed, max_batch_tokens=budget)
     with torch.inference_mode():
-        together = tiny.embed(dialogues)
+        together = reader.embed(dialogues)
         alone = torch.cat([tiny.embed([dialogue]) for dialogue in dialogues])
     assert together.shape == (7, tiny.dim)
     torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
+
+
+def test_packing_is_for_gpus_with_the_kernels(tiny):
+    assert not tiny.packed
+    assert not worthwhile(torch.device("cpu"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_packed_on_a_gpu_equals_padded(tiny, dialogues):
+    network = copy.deepcopy(tiny.network).to("cuda", torch.bfloat16)
+    readers = [Reader(network, tiny.tokenizer, tiny.settings, packed=packed) for packed in (True, False)]
+    with torch.inference_mode():
+        packed, padded = (reader.embed(dialogues).float() for reader in readers)
+    assert torch.nn.functional.cosine_similarity(packed, padded).min() > 0.999
 
 
 def test_document_equals_source_embedding_of_turn_one(tiny, random_views):
@@ -82,19 +108,19 @@ def test_vision_features_equal_the_towers_own(tiny, random_views):
     torch.testing.assert_close(together.flatten(0, 1), theirs, atol=2e-5, rtol=1e-4)
 
 
-def test_gradients_of_a_padded_batch_equal_single_ones(tiny, random_views):
-    build = tiny.dialogues
-    dialogues = [build.document(random_views(6, (2, 2))), build.query(random_views(7, (2, 3)), "Make it red and long")]
-    weight = tiny.network.model.visual.blocks[0].attn.qkv.weight
+@pytest.mark.parametrize("packed", [False, True])
+def test_gradients_of_a_batch_equal_single_ones(tiny, dialogues, packed):
+    weights = dict(tiny.network.model.named_parameters())
+    reader = Reader(tiny.network, tiny.tokenizer, tiny.settings, packed=packed)
 
-    def gradient(groups):
-        tiny.network.zero_grad()
-        torch.cat([tiny.embed(group) for group in groups]).square().sum().backward()
-        found = weight.grad.clone()
-        tiny.network.zero_grad()
-        return found
+    def gradients(embedder, groups):
+        states = torch.cat([embedder.embed(group) for group in groups])
+        return torch.autograd.grad((states * torch.arange(1, 8)[:, None]).square().mean(), weights.values())
 
-    torch.testing.assert_close(gradient([dialogues]), gradient([[d] for d in dialogues]), atol=1e-3, rtol=1e-3)
+    together, alone = gradients(reader, [dialogues]), gradients(tiny, [[dialogue] for dialogue in dialogues])
+    for name, one, other in zip(weights, together, alone, strict=True):
+        scale = other.abs().max()
+        torch.testing.assert_close(one, other, atol=1e-4 * float(scale) + 1e-7, rtol=1e-3, msg=name)
 
 
 def test_a_dialogue_shown_twice_gives_its_embeddings_twice(tiny, random_views):
@@ -113,6 +139,11 @@ def test_length_groups_bound_waste_and_tokens():
     assert sorted(index for group in groups for index in group) == list(range(8))
     assert groups == [[1, 7, 2], [3, 4, 5], [6], [0]]
     assert length_groups([500], max_tokens=300) == [[0]]
+
+
+def test_token_groups_are_full_and_in_order():
+    assert token_groups([100, 150, 60, 400, 300, 1], max_tokens=300) == [[0, 1], [2], [3], [4], [5]]
+    assert token_groups([], max_tokens=300) == []
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 5)])

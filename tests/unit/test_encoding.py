@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 
 from procir.errors import DataError, ImageError, MissingDataError, RecordError
-from procir.model import encoding
-from procir.model.encoding import encode_to, read_encoded
+from procir.model.encoding import encode_to, one_by_one, read_encoded
 from procir.model.prefix import fingerprint
 
 ITEMS = list(range(10))
 IDS = [f"item {number}" for number in ITEMS]
-
-
-@pytest.fixture(autouse=True)
-def short_pieces(monkeypatch):
-    monkeypatch.setattr(encoding, "PIECE", 4)
 
 
 def rows(numbers):
@@ -23,9 +17,9 @@ def rows(numbers):
 
 def run(folder, encode=rows, **changes):
     told = []
-    settings = {"dim": 3, "fingerprint": "m", "progress": lambda *step: told.append(step)} | changes
+    settings = {"dim": 3, "fingerprint": "m", "piece": 4, "progress": lambda *step: told.append(step)} | changes
     items, ids = settings.pop("items", ITEMS), settings.pop("ids", IDS)
-    return encode_to(folder, items, ids, encode, **settings), told
+    return encode_to(folder, items, ids, one_by_one(encode), **settings), told
 
 
 def test_rows_stand_in_the_order_of_the_items(tmp_path):
@@ -112,7 +106,7 @@ def test_damaged_files_are_named(tmp_path, name, content, error, message):
 def test_products_of_a_model(tiny, little_split, tmp_path):
     products = list(little_split.products.values())
     found = encode_to(
-        tmp_path, products, [str(product.key) for product in products], tiny.encode_products,
+        tmp_path, products, [str(product.key) for product in products], one_by_one(tiny.encode_products),
         dim=tiny.dim, fingerprint=fingerprint(tiny),
     )  # fmt: skip
     np.testing.assert_allclose(found.vectors, tiny.encode_products(products), atol=1e-5)

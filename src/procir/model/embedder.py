@@ -50,32 +50,39 @@ class ProCIR(Reader):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         settings: EmbedderSettings | None = None,
+        embedding_token: str | None = None,
         int8: bool = False,
     ) -> ProCIR:
         """A checkpoint directory or Hub id with an embedding token, as `save_pretrained` or the authors wrote it.
 
         With `int8`, the matrices of the language model are kept as int8 with a scale a row, for encoding alone.
 
-        `settings` overrides what the checkpoint says of itself; checkpoints without `procir.json` are read with
-        the published model's settings. Raises CheckpointError naming what is missing, MissingTokenError if the
-        tokenizer lacks the embedding token.
+        `settings`, or the name of the token alone, override what the checkpoint says of itself; checkpoints without
+        `procir.json` are read with the published model's settings. Raises CheckpointError naming what is missing,
+        MissingTokenError if the tokenizer lacks the embedding token.
         """
         loaded = checkpoint.load(path, dtype=dtype)
         network = loaded.network.to(device).eval()
         if int8:
             quantization.to_int8(network)
-        return cls(network, loaded.tokenizer, settings or EmbedderSettings(**loaded.settings))
+        return cls(network, loaded.tokenizer, _settings(loaded, settings, embedding_token))
 
     @classmethod
     def from_backbone(
-        cls, path: str | Path, settings: EmbedderSettings | None = None, *, dtype: torch.dtype = torch.float32
+        cls,
+        path: str | Path,
+        settings: EmbedderSettings | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        embedding_token: str | None = None,
     ) -> ProCIR:
         """Any Qwen3.5 as the start of training: the embedding token is added if the tokenizer lacks it.
 
-        `settings` overrides what the checkpoint says of itself, as in `from_pretrained`. Raises CheckpointError.
+        `settings` and `embedding_token` override what the checkpoint says of itself, as in `from_pretrained`. Raises
+        CheckpointError.
         """
         loaded = checkpoint.load(path, dtype=dtype)
-        settings = settings or EmbedderSettings(**loaded.settings)
+        settings = _settings(loaded, settings, embedding_token)
         checkpoint.add_embedding_token(loaded.network, loaded.tokenizer, settings.embedding_token)
         return cls(loaded.network.eval(), loaded.tokenizer, settings)
 
@@ -194,3 +201,10 @@ class ProCIR(Reader):
                 result[[start + i for i in new]] = unit_rows(last)
             result[start : start + len(dialogues)] = result[own]
         return result
+
+
+def _settings(
+    loaded: checkpoint.Loaded, settings: EmbedderSettings | None, embedding_token: str | None
+) -> EmbedderSettings:
+    chosen = settings or EmbedderSettings(**loaded.settings)
+    return chosen if embedding_token is None else replace(chosen, embedding_token=embedding_token)

@@ -7,7 +7,7 @@ encoded by which model and how far it came. The arrays are memory-mapped: memory
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ _FORMAT = 1
 
 _Item = TypeVar("_Item")
 Encode = Callable[[Sequence[_Item]], Float32[np.ndarray, "n dim"]]
+EncodePieces = Callable[[Iterable[Sequence[_Item]]], Iterator[Float32[np.ndarray, "n dim"]]]
+"""Pieces of items to their embeddings, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +38,28 @@ class Encoded:
     vectors: Float[np.ndarray, "items dim"]
 
 
+def one_by_one(encode: Encode[_Item]) -> EncodePieces[_Item]:
+    """Encodes piece after piece in this process."""
+    return lambda pieces: map(encode, pieces)
+
+
 def encode_to(
     folder: Path,
     items: Sequence[_Item],
     ids: Sequence[str],
-    encode: Encode[_Item],
+    encode: EncodePieces[_Item],
     *,
     dim: int,
     fingerprint: str,
     half: bool = False,
+    piece: int = PIECE,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Encoded:
     """Encode items into `folder` in their order, or go on there; `half` stores float16 instead of float32.
 
-    `fingerprint` is that of the model. Raises DataError if the folder holds the embeddings of another model or of other
-    items, and whatever `encode` raises, after which a second call goes on from the last piece.
+    `fingerprint` is that of the model; `piece` items are encoded between two notes of how far it came. Raises
+    DataError if the folder holds the embeddings of another model or of other items, and whatever `encode` raises, after
+    which a second call goes on from the last piece.
     """
     about = {
         "format": _FORMAT,
@@ -64,11 +73,11 @@ def encode_to(
     if done < len(items):
         vectors = np.lib.format.open_memmap(folder / _VECTORS, mode="r+")
         progress(done, len(items))
-        while done < len(items):
-            piece = items[done : done + PIECE]
-            vectors[done : done + len(piece)] = encode(piece)
+        pieces = (items[start : start + piece] for start in range(done, len(items), piece))
+        for rows in encode(pieces):
+            vectors[done : done + len(rows)] = rows
             vectors.flush()
-            done += len(piece)
+            done += len(rows)
             write_json(folder / _ABOUT, {**about, "done": done})
             progress(done, len(items))
         del vectors

@@ -1,10 +1,11 @@
-"""Dialogues as tensors: equal vision grids together, sequences of similar length together, nothing done twice."""
+"""Dialogues as tensors: equal vision grids together, sequences padded or end to end, nothing done twice."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,16 +13,17 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from procir.model.dialogue import Dialogue
+from procir.model.packed import Borders
 from procir.model.pixels import MEAN, STD, PixelSettings, ViewPixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaddedBatch:
-    """Dialogues of similar length, padded on the right, or on the left with a mask.
+class Batch:
+    """Dialogues that the language model reads together: padded to one length, or packed into one row.
 
     `members` are the dialogues' places in the order that was asked for. Padding on the right needs no mask: attention,
-    recurrence and convolution all look backward only, so that no real token ever sees it. `mask` is 0 at padding; it
-    covers earlier tokens too where there are any.
+    recurrence and convolution all look backward only, so that no real token ever sees it. `mask` is 0 at padding on the
+    left; it covers earlier tokens too where there are any. `borders` says where the sequences of a packed row are.
     `image_at` and `feature_at` say which row of the view features goes to which flat token position.
     """
 
@@ -32,6 +34,7 @@ class PaddedBatch:
     feature_at: Int64[Tensor, " images"]
     embedding_at: Int64[Tensor, " embeddings"]
     mask: Int64[Tensor, "batch seen"] | None = None
+    borders: Borders | None = None
 
 
 def unique_views(dialogues: Sequence[Dialogue]) -> list[ViewPixels]:
@@ -89,6 +92,19 @@ def length_groups(lengths: Sequence[int], *, max_tokens: int, waste: float = 0.2
     return groups
 
 
+def token_groups(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Indices in groups of at most `max_tokens` tokens together, or a single sequence."""
+    groups: list[list[int]] = []
+    held = 0
+    for index, length in enumerate(lengths):
+        if not groups or held + length > max_tokens:
+            groups.append([])
+            held = 0
+        groups[-1].append(index)
+        held += length
+    return groups
+
+
 def pad(
     dialogues: Sequence[Dialogue],
     members: Sequence[int],
@@ -96,27 +112,50 @@ def pad(
     device: torch.device,
     *,
     left: bool = False,
-) -> PaddedBatch:
-    """One padded batch out of the dialogues at `members`; `feature_rows` maps views' digests to feature rows."""
-    chosen = [dialogues[member] for member in members]
-    length = max(map(len, chosen))
-    tokens = np.zeros((len(chosen), length), np.int64)
-    positions = np.zeros((3, len(chosen), length), np.int64)
-    mask = np.zeros((len(chosen), length), np.int64)
+) -> Batch:
+    """The dialogues at `members`, padded; `feature_rows` maps views' digests to feature rows."""
+    lengths = [len(dialogues[member]) for member in members]
+    longest = max(lengths)
+    starts = [row * longest + (longest - length if left else 0) for row, length in enumerate(lengths)]
+    batch = _lay_out(dialogues, members, feature_rows, device, starts, (len(members), longest))
+    if not left or min(lengths) == longest:
+        return batch
+    mask = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
+    return replace(batch, mask=mask.long().to(device))
+
+
+def pack(
+    dialogues: Sequence[Dialogue], members: Sequence[int], feature_rows: Mapping[bytes, range], device: torch.device
+) -> Batch:
+    """The dialogues at `members` end to end in one row; `feature_rows` maps views' digests to feature rows."""
+    borders = Borders.of([len(dialogues[member]) for member in members], device)
+    batch = _lay_out(dialogues, members, feature_rows, device, borders.at[:-1], (1, borders.at[-1]))
+    return replace(batch, borders=borders)
+
+
+def _lay_out(
+    dialogues: Sequence[Dialogue],
+    members: Sequence[int],
+    feature_rows: Mapping[bytes, range],
+    device: torch.device,
+    starts: Sequence[int],
+    shape: tuple[int, int],
+) -> Batch:
+    """A batch of so many rows and columns, with every dialogue at its flat start."""
+    tokens, positions = np.zeros(math.prod(shape), np.int64), np.zeros((3, math.prod(shape)), np.int64)
     image_at, embedding_at, features = [np.zeros(0, np.int64)], [], []
-    for row, dialogue in enumerate(chosen):
-        first = length - len(dialogue) if left else 0
-        real = slice(first, first + len(dialogue))
-        tokens[row, real], positions[:, row, real], mask[row, real] = dialogue.token_ids, dialogue.position_ids, 1
-        image_at.append(row * length + first + np.flatnonzero(dialogue.is_image))
-        embedding_at += [row * length + first + at for at in dialogue.embedding_at]
+    for start, member in zip(starts, members, strict=True):
+        dialogue = dialogues[member]
+        real = slice(start, start + len(dialogue))
+        tokens[real], positions[:, real] = dialogue.token_ids, dialogue.position_ids
+        image_at.append(start + np.flatnonzero(dialogue.is_image))
+        embedding_at += [start + at for at in dialogue.embedding_at]
         features += [feature_rows[view.digest] for view in dialogue.views]
-    return PaddedBatch(
+    return Batch(
         members=tuple(members),
-        token_ids=torch.from_numpy(tokens).to(device),
-        position_ids=torch.from_numpy(positions).to(device),
+        token_ids=torch.from_numpy(tokens.reshape(shape)).to(device),
+        position_ids=torch.from_numpy(positions.reshape(3, *shape)).to(device),
         image_at=torch.from_numpy(np.concatenate(image_at)).to(device),
         feature_at=torch.from_numpy(np.array([row for rows in features for row in rows], np.int64)).to(device),
         embedding_at=torch.tensor(embedding_at, device=device),
-        mask=torch.from_numpy(mask).to(device) if left and not mask.all() else None,
     )

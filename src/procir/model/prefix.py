@@ -30,7 +30,7 @@ from transformers import DynamicCache
 from procir.errors import ConfigError, MissingDataError, SnapshotError
 from procir.model import quantization
 from procir.model.dialogue import Dialogue
-from procir.model.packing import PaddedBatch, length_groups, pad, unique_views
+from procir.model.packing import Batch, length_groups, pad, unique_views
 from procir.model.pixels import ViewPixels
 from procir.model.reader import Reader
 from procir.records import write_bytes
@@ -254,7 +254,7 @@ def _continue(
     return model.read(batch, None, cache), cache
 
 
-def _mask(lengths: Sequence[int], batch: PaddedBatch) -> Tensor | None:
+def _mask(lengths: Sequence[int], batch: Batch) -> Tensor | None:
     """Which earlier and new tokens are real, if the earlier ones are padded on the left; later ones need no mask."""
     longest = max(lengths)
     if min(lengths) == longest:

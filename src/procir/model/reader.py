@@ -15,13 +15,24 @@ from torch import Tensor
 from procir.errors import ConfigError
 from procir.model import checkpoint
 from procir.model.dialogue import Dialogue, DialogueBuilder
-from procir.model.packing import PaddedBatch, by_grid, length_groups, pad, patches, stack_pixels, unique_views
+from procir.model.packed import packed_states, worthwhile
+from procir.model.packing import (
+    Batch,
+    by_grid,
+    length_groups,
+    pack,
+    pad,
+    patches,
+    stack_pixels,
+    token_groups,
+    unique_views,
+)
 from procir.model.pixels import PixelSettings, PixelStore, ViewPixels
 from procir.model.tokenizers import EMBEDDING_TOKEN
 from procir.model.vision import view_features
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
-"""Padded tokens of one forward pass by device: on a CPU small passes stay in its caches, a GPU wants large ones."""
+"""Tokens of one forward pass by device: on a CPU small passes stay in its caches, a GPU wants large ones."""
 
 VISION_CHUNK = 32_768
 """Patches that go through the vision tower together."""
@@ -46,8 +57,8 @@ class EmbedderSettings:
 class Reader:
     """A Qwen3.5 model with an embedding token, and the one way to build and read its dialogues.
 
-    `max_batch_tokens` bounds the padded tokens of one forward pass (see `BATCH_TOKENS`); `cache_bytes` bounds the
-    decoded views kept.
+    `max_batch_tokens` bounds the tokens of one forward pass (see `BATCH_TOKENS`); `cache_bytes` bounds the decoded
+    views kept. `packed` reads dialogues end to end instead of padded; None packs where that is faster.
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class Reader:
         *,
         max_batch_tokens: int | None = None,
         cache_bytes: int = 1 << 30,
+        packed: bool | None = None,
     ) -> None:
         text = network.config.text_config
         checkpoint.require_embedding_row(network, tokenizer, settings.embedding_token)
@@ -65,6 +77,7 @@ class Reader:
         self.tokenizer = tokenizer
         self.settings = settings
         self._max_batch_tokens = max_batch_tokens
+        self._packed = packed
         self.store = PixelStore(settings.pixels, capacity=cache_bytes)
         self.dialogues = DialogueBuilder(
             tokenizer,
@@ -86,8 +99,13 @@ class Reader:
 
     @property
     def max_batch_tokens(self) -> int:
-        """Padded tokens of one forward pass, those of the device unless set."""
+        """Tokens of one forward pass, padding included, those of the device unless set."""
         return self._max_batch_tokens or BATCH_TOKENS.get(self.device.type, BATCH_TOKENS["cuda"])
+
+    @property
+    def packed(self) -> bool:
+        """Whether dialogues are read end to end."""
+        return worthwhile(self.device) if self._packed is None else self._packed
 
     def embed(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
         """Hidden states at the embedding tokens, dialogue by dialogue and turn by turn, with gradients.
@@ -104,29 +122,34 @@ class Reader:
 
     def _states(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
         features, rows = self.view_features(unique_views(dialogues))
-        groups = length_groups([len(dialogue) for dialogue in dialogues], max_tokens=self.max_batch_tokens)
-        batches = [pad(dialogues, members, rows, self.device) for members in groups]
+        lay_out, group = (pack, token_groups) if self.packed else (pad, length_groups)
+        groups = group([len(dialogue) for dialogue in dialogues], max_tokens=self.max_batch_tokens)
+        batches = [lay_out(dialogues, members, rows, self.device) for members in groups]
         states = torch.cat([self.read(batch, features) for batch in batches])
         first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in dialogues)])
         order = np.concatenate([np.arange(*first[member : member + 2]) for group in groups for member in group])
         return states[torch.from_numpy(np.argsort(order)).to(self.device)]
 
     def read(
-        self, batch: PaddedBatch, features: Float[Tensor, "tokens hidden"] | None, cache: Any = None
+        self, batch: Batch, features: Float[Tensor, "tokens hidden"] | None, cache: Any = None
     ) -> Float[Tensor, "embeddings dim"]:
-        """The states of one padded batch at its embedding tokens; a cache goes before it and takes it in."""
+        """The states of one batch at its embedding tokens; a cache goes before a padded one and takes it in."""
         hidden = self.network.get_input_embeddings()(batch.token_ids)
         if features is not None and len(batch.image_at):
             shown = features[batch.feature_at].to(hidden.dtype)
             hidden = hidden.flatten(0, 1).index_copy(0, batch.image_at, shown).view_as(hidden)
-        states: Tensor = self.network.model.language_model(
+        language_model = self.network.model.language_model
+        if batch.borders is not None:
+            states = packed_states(language_model, hidden[0], batch.position_ids[:, 0], batch.borders)
+            return states[batch.embedding_at]
+        padded: Tensor = language_model(
             inputs_embeds=hidden,
             position_ids=batch.position_ids,
             attention_mask=batch.mask,
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
-        return states.flatten(0, 1)[batch.embedding_at]
+        return padded.flatten(0, 1)[batch.embedding_at]
 
     def view_features(
         self, views: Sequence[ViewPixels]

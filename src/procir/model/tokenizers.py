@@ -94,9 +94,12 @@ def special_id(tokenizer: Any, token: str) -> int:
     """The id of a token that must exist; raises MissingTokenError with the remedy otherwise."""
     number = tokenizer.convert_tokens_to_ids(token)
     if number is None or tokenizer.convert_ids_to_tokens(number) != token:  # an unknown token may map to <unk>
+        others = sorted(set(tokenizer.get_added_vocab()) - set(SPECIAL_TOKENS))
+        instead = f", but has {', '.join(map(repr, others))} beside Qwen's own" if others else ""
         raise MissingTokenError(
-            f"the tokenizer of {tokenizer.name_or_path or 'this model'} lacks the token {token!r}: use a checkpoint "
-            "trained for embeddings, name its token, or start training from it with ProCIR.from_backbone"
+            f"the tokenizer of {tokenizer.name_or_path or 'this model'} lacks the token {token!r}{instead}: use a "
+            "checkpoint trained for embeddings, name its token (--embedding-token), or start training from it with "
+            "ProCIR.from_backbone"
         )
     return int(number)
 

@@ -1,10 +1,11 @@
-"""What the plain subcommands do: draw, check, train, evaluate."""
+"""What the plain subcommands do: draw, check, train, evaluate, encode."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import check_images, read_split
 from procir.catalog.views import ViewOrder
 from procir.errors import ConfigError
-from procir.model.embedder import ProCIR
-from procir.model.encoding import encode_to
+from procir.model.cluster import on_cluster
+from procir.model.embedder import ENCODE_CHUNK, ProCIR
+from procir.model.encoding import PIECE, Encode, encode_to, one_by_one
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
-from procir.recipes.console import console, say, show_load, show_rows, show_skipped, stage
+from procir.recipes.choices import DataChoice, ModelChoice
+from procir.recipes.console import console, say, show_load, show_results, show_skipped, stage
+from procir.recipes.ranks import ALONE, Rank, this_rank
 from procir.recipes.runs import (
     Clock,
     as_config,
@@ -43,12 +47,12 @@ def draw(out: Path, catalogue: AtelierConfig, workers: int) -> None:
     say(f"Look at {(out / 'images').resolve()}", "bold")
 
 
-def check(data: Path, images: Path | None, name: str, allow_missing: bool, workers: int) -> None:
+def check(source: DataChoice, workers: int) -> None:
     """Read one split, decode its images, and print what was found."""
     _require_workers(workers)
-    split, report = read_split(data, name, images=images, allow_missing=allow_missing)
-    show_load(f"{data} {name}", report)
-    decoded = check_images(split, workers, allow_unreadable=allow_missing)
+    split, report = read_split(source.data, source.split, images=source.images, allow_missing=source.allow_missing)
+    show_load(f"{source.data} {source.split}", report)
+    decoded = check_images(split, workers, allow_unreadable=source.allow_missing)
     console.print(
         f"[bold]decoded[/]: {decoded.views:,} views; all views of {decoded.products:,} products are readable",
         soft_wrap=True,
@@ -64,6 +68,7 @@ def train_model(
     device: str,
     config: TrainConfig,
     *,
+    embedding_token: str | None,
     resume: bool,
     check_first: bool,
 ) -> None:
@@ -73,12 +78,13 @@ def train_model(
         raise ConfigError(
             f"{out} holds a trained model: choose another folder, or go on from its checkpoints (--resume)"
         )
-    training = _read(data, images, "train", captions_required=config.variant.alignment or config.variant.cot)
+    train = DataChoice(data=data, images=images, split="train")
+    training = _read(train, captions_required=config.variant.alignment or config.variant.cot)
     watched = (data / "val_triplets.jsonl").exists()
-    validation = _read(data, images, "val", captions_required=False) if watched else None
+    validation = _read(replace(train, split="val"), captions_required=False) if watched else None
     for split in (training, validation) if check_first else ():
         _decode(split)
-    model = _start(start, training, config, place)
+    model = _start(start, training, config, place, embedding_token)
     train_watched(model, training, validation, config, out, resume=resume)
     model.save_pretrained(out / "model")
     say(f"The model is in {out / 'model'}", "bold")
@@ -86,98 +92,101 @@ def train_model(
 
 
 def evaluate_model(
-    model: str,
-    data: Path,
-    images: Path | None,
-    name: str,
+    choice: ModelChoice,
+    source: DataChoice,
     out: Path,
     *,
-    allow_missing: bool,
     plain: bool,
     dims: Sequence[int],
     protocol: ViewOrder,
     check_first: bool,
-    device: str,
-    dtype: str,
     seed: int,
 ) -> None:
-    """Score a checkpoint and write its results and report."""
-    place = usable_device(device)
-    split = _read(data, images, name, order=protocol, allow_missing=allow_missing, captions_required=False)
-    if check_first:
-        _decode(split, allow_missing)
-    clock = Clock()
-    embedder = _embedder(model, dtype, place)
-    require_room(embedder, split)
-    evaluation, rows = evaluate_all(embedder, split, plain=plain, dims=dims)
-    clock.lap("evaluation")
-    config = as_config(model=model, data=str(data), split=name, protocol=protocol, dtype=dtype, device=device)
-    results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=f"{model}")
-    show_rows(results["rows"])
+    """Score a checkpoint and write its results and report; of several processes the first one writes."""
+    with this_rank() as rank:
+        console.quiet = rank.number > 0
+        split = _read(source, order=protocol, captions_required=False)
+        if check_first and rank.number == 0:
+            _decode(split, source.allow_missing)
+        clock = Clock()
+        embedder = _embedder(choice, rank)
+        require_room(embedder, split)
+        evaluation, rows = evaluate_all(rank.share(embedder), split, plain=plain, dims=dims)
+        clock.lap("evaluation")
+        if rank.number > 0:
+            return
+        config = as_config(
+            model=choice.model, data=str(source.data), split=source.split, protocol=protocol, dtype=choice.dtype,
+            device=choice.device, processes=rank.count,
+        )  # fmt: skip
+        results = write_outcome(out, split, evaluation, rows, seed=seed, config=config, clock=clock, title=choice.model)
+    show_results(results)
     closing(out)
 
 
 def encode(
-    model: str,
-    data: Path,
-    images: Path | None,
-    name: str,
-    what: str,
-    out: Path,
-    *,
-    allow_missing: bool,
-    half: bool,
-    device: str,
-    dtype: str,
+    choice: ModelChoice, source: DataChoice, what: str, out: Path, *, half: bool, cluster: str | None, workers: int
 ) -> None:
     """Write the embeddings of a split's products, queries or captions into `out`, or go on there."""
-    place = usable_device(device)
-    split = _read(data, images, name, allow_missing=allow_missing, captions_required=what == "captions")
-    embedder = _embedder(model, dtype, place)
+    _require_workers(workers)
+    split = _read(source, captions_required=what == "captions")
+    embedder = _embedder(choice, ALONE)
     require_room(embedder, split)
-    ids, items, run = _encodable(embedder, split, what)
+    ids, items = _encodable(split, what)
+    if cluster is None:
+        run, piece = one_by_one(_encoder(embedder, what)), PIECE
+    else:
+        run, piece = on_cluster(partial(_load_encoder, choice, what), cluster, workers, choice.device), ENCODE_CHUNK
     with stage("Encoding") as advance:
         found = encode_to(
             out, items, ids, run,
-            dim=embedder.dim, fingerprint=fingerprint(embedder), half=half,
+            dim=embedder.dim, fingerprint=fingerprint(embedder), half=half, piece=piece,
             progress=lambda done, total: advance(done, total, what),
         )  # fmt: skip
     say(f"{len(found.ids):,} embeddings of {embedder.dim} numbers are in {out.resolve()}", "bold")
 
 
-def _embedder(model: str, dtype: str, device: torch.device) -> ProCIR:
+def _embedder(choice: ModelChoice, rank: Rank) -> ProCIR:
     """A checkpoint in float32, bfloat16, or with int8 matrices and the rest in float32."""
-    if dtype == "int8":
-        return ProCIR.from_pretrained(model, device=device, int8=True)
-    return ProCIR.from_pretrained(model, dtype=getattr(torch, dtype), device=device)
+    int8 = choice.dtype == "int8"
+    return ProCIR.from_pretrained(
+        choice.model,
+        dtype=torch.float32 if int8 else getattr(torch, choice.dtype),
+        device=usable_device(rank.device(choice.device)),
+        embedding_token=choice.embedding_token,
+        int8=int8,
+    )
 
 
-def _encodable(embedder: ProCIR, split: Split, what: str) -> tuple[list[str], list[Any], Callable[[Any], Any]]:
-    """Ids, items and the way to encode them, in the order of the keys or of the triplets."""
+def _load_encoder(choice: ModelChoice, what: str) -> Encode[Any]:
+    """What a process of a cluster encodes with."""
+    return _encoder(_embedder(choice, ALONE), what)
+
+
+def _encoder(embedder: ProCIR, what: str) -> Encode[Any]:
+    if what == "products":
+        return embedder.encode_products
+    return embedder.encode_captions if what == "captions" else embedder.encode_queries
+
+
+def _encodable(split: Split, what: str) -> tuple[list[str], list[Any]]:
+    """Ids and items, in the order of the keys or of the triplets."""
     if what == "products":
         products = sorted(split.products.items())
-        return [str(key) for key, _ in products], [product for _, product in products], embedder.encode_products
+        return [str(key) for key, _ in products], [product for _, product in products]
     if what == "captions":
         captions = sorted(split.captions.items())
-        return [str(key) for key, _ in captions], [caption.short for _, caption in captions], embedder.encode_captions
+        return [str(key) for key, _ in captions], [caption.short for _, caption in captions]
     ids = [f"{triplet.source} -> {triplet.target}" for triplet in split.triplets]
-    queries = [Query(split.products[triplet.source], triplet.short) for triplet in split.triplets]
-    return ids, queries, embedder.encode_queries
+    return ids, [Query(split.products[triplet.source], triplet.short) for triplet in split.triplets]
 
 
-def _read(
-    data: Path,
-    images: Path | None,
-    name: str,
-    *,
-    order: ViewOrder = "released",
-    allow_missing: bool = False,
-    captions_required: bool = True,
-) -> Split:
+def _read(source: DataChoice, *, order: ViewOrder = "released", captions_required: bool = True) -> Split:
     split, report = read_split(
-        data, name, images=images, order=order, allow_missing=allow_missing, captions_required=captions_required
-    )
-    show_load(name, report)
+        source.data, source.split, images=source.images, order=order, allow_missing=source.allow_missing,
+        captions_required=captions_required,
+    )  # fmt: skip
+    show_load(source.split, report)
     return split
 
 
@@ -187,21 +196,25 @@ def _decode(split: Split | None, allow_unreadable: bool = False) -> None:
         show_skipped(check_images(split, os.cpu_count() or 1, allow_unreadable=allow_unreadable))
 
 
-def _start(start: str, training: Split, config: TrainConfig, device: torch.device) -> ProCIR:
+def _start(
+    start: str, training: Split, config: TrainConfig, device: torch.device, embedding_token: str | None
+) -> ProCIR:
     """The model to train, on its device, with the dialogue of the variant and the views of the checkpoint."""
-    model = _load(start, training, config)
+    model = _load(start, training, config, embedding_token)
     dialogue = replace(model.settings, two_turns=config.variant.two_turns)
     return ProCIR(model.network.to(device), model.tokenizer, dialogue)
 
 
-def _load(start: str, training: Split, config: TrainConfig) -> ProCIR:
+def _load(start: str, training: Split, config: TrainConfig, embedding_token: str | None) -> ProCIR:
+    if start in ("scratch", "starter") and embedding_token is not None:
+        raise ConfigError(f"--embedding-token goes with a checkpoint of your own, not with --start {start}")
     if start == "scratch":
         return tiny.fresh_model(training, config.variant, seed=config.seed)
     if start == "starter":
         if not config.variant.two_turns:
             raise ConfigError("the shipped checkpoint reads two turns: train single-turn variants with --start scratch")
         return tiny.starter_model()
-    return ProCIR.from_backbone(start)
+    return ProCIR.from_backbone(start, embedding_token=embedding_token)
 
 
 def _require_workers(workers: int) -> None:

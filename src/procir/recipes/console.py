@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -105,14 +106,24 @@ def show_skipped(report: LoadReport) -> None:
         console.print(f"  [yellow]left out[/] {count:,}: {escape(reason + shown)}", soft_wrap=True)
 
 
+def show_results(results: Mapping[str, Any]) -> None:
+    """Print the recalls of results.json: over all datasets, and of the model alone for each of several."""
+    show_rows(results["rows"])
+    parts = results["datasets"]
+    if len(parts) > 1:
+        show_rows({name: part["rows"]["procir"] for name, part in parts.items()})
+
+
 def show_rows(rows: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Print a table of recalls in percent."""
+    """Print a table of recalls in percent; the last column is the paper's Avg, the mean of R@5 and R@10."""
     names = list(next(iter(rows.values())))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
-    for name in names:
+    for name in (*names, "Avg"):
         table.add_column(name, justify="right")
     for row, values in rows.items():
-        cells = ["–" if values[name] is None else f"{values[name]:.1f}" for name in names]
+        both = [values.get("R@5"), values.get("R@10")]
+        average = None if None in both else sum(filter(None, both)) / 2
+        cells = ["–" if value is None else f"{value:.1f}" for value in (*(values[name] for name in names), average)]
         table.add_row(row, *cells, style="bold green" if row == "procir" else "")
     console.print(table)

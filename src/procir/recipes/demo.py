@@ -10,7 +10,7 @@ from pathlib import Path
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.model.embedder import ProCIR
 from procir.recipes import tiny
-from procir.recipes.console import console, say, show_rows, stage
+from procir.recipes.console import console, say, show_results, stage
 from procir.recipes.curriculum import attend
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, listed, train_watched, write_outcome
 from procir.train.config import TrainConfig
@@ -49,7 +49,7 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
         ),
         clock=clock, title="procir demo",
     )  # fmt: skip
-    show_rows(results["rows"])
+    show_results(results)
     closing(
         out,
         f"The trained model is in {out / 'model'}; use it on photographs of your own:",

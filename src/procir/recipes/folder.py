@@ -17,7 +17,7 @@ from procir.errors import ConfigError, MissingDataError
 from procir.evaluate.metrics import top_k
 from procir.model.embedder import ENCODE_CHUNK, ProCIR
 from procir.recipes import tiny
-from procir.recipes.console import console, say, show_load, show_rows, stage
+from procir.recipes.console import console, say, show_load, show_results, stage
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, require_room, train_watched, write_outcome
 from procir.report.cases import Sheet
 from procir.report.page import FolderContent, write_report
@@ -103,7 +103,7 @@ def _train_and_evaluate(model: ProCIR, split: Split, out: Path, clock: Clock, se
         out, validation, evaluation, rows,
         seed=seed, config=as_config(train=config), clock=clock, title="Your products",
     )  # fmt: skip
-    show_rows(results["rows"])
+    show_results(results)
 
 
 def _config(model: ProCIR, training: Split, seed: int) -> TrainConfig | None:

@@ -11,7 +11,7 @@ import torch
 from procir.catalog.atelier.catalogue import draw_catalogue
 from procir.evaluate.results import write_results
 from procir.recipes import tiny
-from procir.recipes.console import console, show_rows, stage
+from procir.recipes.console import console, show_results, stage
 from procir.recipes.curriculum import Curriculum, attend
 from procir.recipes.runs import Clock, as_config, evaluate_all, usable_device, write_outcome
 
@@ -49,7 +49,7 @@ def train_starter(out: Path, *, device: str = "cpu", resume: bool = False) -> No
     write_results(
         out / "model" / RECORD, {**results, "lessons": lessons, "command": "procir starter", "machine": machine}
     )
-    show_rows(results["rows"])
+    show_results(results)
     console.print(f"wrote {out / 'model'}")
 
 

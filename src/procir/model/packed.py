@@ -1,0 +1,168 @@
+"""The language model over sequences laid end to end, without padding.
+
+transformers runs Qwen3.5 over padded batches; in a packed row its layers let one sequence leak into the next unless
+every kernel is told the borders. Here the same weights are applied layer by layer and the borders go everywhere: to
+the convolution, to the recurrence and to attention. On a GPU these are flash-linear-attention's kernels and torch's
+variable-length attention; anywhere else sequences are taken one by one, which saves nothing and gives the same
+numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb, torch_chunk_gated_delta_rule
+
+_FLASH_DTYPES = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Where sequences begin and end in a packed row: 0, the end of the first, ..., the length of the row."""
+
+    at: tuple[int, ...]
+    device: torch.device
+
+    @classmethod
+    def of(cls, lengths: Iterable[int], device: torch.device) -> Borders:
+        """The borders of sequences of these lengths."""
+        return cls((0, *accumulate(lengths)), device)
+
+    @property
+    def slices(self) -> list[slice]:
+        """The places of every sequence."""
+        return [slice(*pair) for pair in pairwise(self.at)]
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest sequence."""
+        return max(stop - start for start, stop in pairwise(self.at))
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """The borders as kernels take them."""
+        return torch.tensor(self.at, dtype=torch.int32, device=self.device)
+
+
+def worthwhile(device: torch.device) -> bool:
+    """Whether packing is faster than padding there: on a GPU with flash-linear-attention (the extra `gpu`)."""
+    return device.type == "cuda" and importlib.util.find_spec("fla") is not None
+
+
+def packed_states(
+    language_model: Any, hidden: Float[Tensor, "length width"], positions: Int64[Tensor, "3 length"], borders: Borders
+) -> Float[Tensor, "length width"]:
+    """The last hidden states of packed sequences, each as if it were alone."""
+    rotation = language_model.rotary_emb(hidden[None], positions[:, None])
+    for layer in language_model.layers:
+        mixed = layer.input_layernorm(hidden)
+        if layer.block_type == "linear_attention":
+            hidden = hidden + _recur(layer.linear_attn, mixed, borders)
+        else:
+            hidden = hidden + _attend(layer.self_attn, mixed, rotation, borders)
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    states: Tensor = language_model.norm(hidden)
+    return states
+
+
+def _recur(net: Any, hidden: Float[Tensor, "length width"], borders: Borders) -> Float[Tensor, "length width"]:
+    """The gated delta net of one layer."""
+    mixed = _convolve(net.in_proj_qkv(hidden), net.conv1d.weight.squeeze(1), borders)
+    query, key, value = torch.split(mixed, [net.key_dim, net.key_dim, net.value_dim], dim=-1)
+    gate = net.in_proj_z(hidden).view(-1, net.head_v_dim)
+    beta = net.in_proj_b(hidden).sigmoid()
+    decay = -net.A_log.float().exp() * F.softplus(net.in_proj_a(hidden).float() + net.dt_bias)
+    found = _delta_rule(
+        _heads(query, net.head_k_dim), _heads(key, net.head_k_dim), _heads(value, net.head_v_dim), decay, beta, borders
+    )
+    normed = net.norm(found.reshape(-1, net.head_v_dim), gate)
+    projected: Tensor = net.out_proj(normed.view(len(hidden), -1))
+    return projected
+
+
+def _convolve(
+    values: Float[Tensor, "length channels"], kernel: Float[Tensor, "channels width"], borders: Borders
+) -> Float[Tensor, "length channels"]:
+    if values.is_cuda:
+        from fla.modules.causal_conv1d import causal_conv1d
+
+        found: Tensor = causal_conv1d(values[None], kernel, activation="silu", cu_seqlens=borders.tensor)[0][0]
+        return found
+    width = kernel.shape[1]
+    parts = [
+        F.conv1d(F.pad(values[part].T, (width - 1, 0)), kernel[:, None], groups=len(kernel)).T
+        for part in borders.slices
+    ]
+    return F.silu(torch.cat(parts))
+
+
+def _delta_rule(
+    query: Float[Tensor, "length key_heads key_dim"],
+    key: Float[Tensor, "length key_heads key_dim"],
+    value: Float[Tensor, "length heads dim"],
+    decay: Float[Tensor, "length heads"],
+    beta: Float[Tensor, "length heads"],
+    borders: Borders,
+) -> Float[Tensor, "length heads dim"]:
+    row = [tensor[None] for tensor in (query, key, value, decay, beta)]
+    if query.is_cuda:
+        from fla.ops.gated_delta_rule import chunk_gated_delta_rule
+
+        found: Tensor = chunk_gated_delta_rule(*row, use_qk_l2norm_in_kernel=True, cu_seqlens=borders.tensor)[0][0]
+        return found
+    parts = [
+        torch_chunk_gated_delta_rule(*(tensor[:, part] for tensor in row), use_qk_l2norm_in_kernel=True)[0][0]
+        for part in borders.slices
+    ]
+    return torch.cat(parts)
+
+
+def _attend(
+    net: Any, hidden: Float[Tensor, "length width"], rotation: tuple[Tensor, Tensor], borders: Borders
+) -> Float[Tensor, "length width"]:
+    """The full attention of one layer, with its output gate."""
+    query, gate = _heads(net.q_proj(hidden), 2 * net.head_dim).chunk(2, dim=-1)
+    key = net.k_norm(_heads(net.k_proj(hidden), net.head_dim))
+    value = _heads(net.v_proj(hidden), net.head_dim)
+    query, key = apply_rotary_pos_emb(
+        net.q_norm(query).transpose(0, 1)[None], key.transpose(0, 1)[None], *rotation
+    )  # (1, heads, length, head dim)
+    mixed = _mix(query[0].transpose(0, 1), key[0].transpose(0, 1), value, net.scaling, borders)
+    projected: Tensor = net.o_proj(mixed.flatten(1) * gate.flatten(1).sigmoid())
+    return projected
+
+
+def _mix(
+    query: Float[Tensor, "length heads dim"],
+    key: Float[Tensor, "length key_heads dim"],
+    value: Float[Tensor, "length key_heads dim"],
+    scale: float,
+    borders: Borders,
+) -> Float[Tensor, "length heads dim"]:
+    """Causal attention inside every sequence; in float32, which flash kernels lack, sequence by sequence."""
+    if query.is_cuda and query.dtype in _FLASH_DTYPES:
+        found: Tensor = varlen_attn(
+            query, key, value, borders.tensor, borders.tensor, borders.longest, borders.longest,
+            scale=scale, window_size=(-1, 0), enable_gqa=True,
+        )  # type: ignore[assignment]  # fmt: skip
+        return found
+    parts = []
+    for part in borders.slices:
+        q, k, v = (tensor[part].transpose(0, 1)[None] for tensor in (query, key, value))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+        parts.append(attended[0].transpose(0, 1))
+    return torch.cat(parts)
+
+
+def _heads(values: Float[Tensor, "length width"], dim: int) -> Float[Tensor, "length heads dim"]:
+    return values.view(len(values), -1, dim)
