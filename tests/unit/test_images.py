@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from procir.errors import ImageError
-from procir.images import ImageLimits, load_image, thumbnail, to_data_url
+from procir.images import ImageLimits, image_size, load_image, thumbnail, to_data_url
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
 LOSSLESS = [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})]
@@ -128,14 +128,16 @@ def test_samples_of_32_bits_are_refused(sample) -> None:
     ],
 )
 def test_exif_orientation_is_applied_once(
-    kind: str, orientation: int, shape: tuple[int, int], corner: tuple[int, int]
+    kind: str, orientation: int, shape: tuple[int, int], corner: tuple[int, int], tmp_path: Path
 ) -> None:
     stored = Image.new("RGB", (3, 2), "black")
     stored.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
-    image = load_image(encode(stored, kind, exif=exif, **options))
+    (tmp_path / "stored").write_bytes(encode(stored, kind, exif=exif, **options))
+    assert image_size(tmp_path / "stored") == (shape[1], shape[0])
+    image = load_image(tmp_path / "stored")
     shown = np.asarray(image)[:, :, 0]
     assert shown.shape == shape
     assert list(zip(*np.nonzero(shown), strict=True)) == [corner]
@@ -209,6 +211,30 @@ def test_pixel_bombs_are_refused_by_their_header_without_a_warning(filter_: str,
         with pytest.raises(ImageError, match=f"{width} x {height} pixels, over the limit of 64000000; scale it down"):
             load_image(png(width, height))
     assert caught == []
+
+
+def test_sizes_come_from_the_header_within_the_limits(tmp_path: Path) -> None:
+    path = tmp_path / "noise.jpg"
+    path.write_bytes(encode(NOISE, "JPEG")[:-20])
+    assert image_size(path) == (32, 24)
+    with pytest.raises(ImageError, match="truncated"):
+        load_image(path)
+    for limits, said in [
+        (ImageLimits(max_bytes=100), "bytes, over the limit of 100"),
+        (ImageLimits(max_pixels=24 * 32 - 1), "32 x 24 pixels, over the limit"),
+    ]:
+        with pytest.raises(ImageError, match=said):
+            image_size(path, limits)
+    path.write_bytes(png(60_000, 60_000))
+    with pytest.raises(ImageError, match=r"noise\.jpg: 60000 x 60000 pixels, over the limit"):
+        image_size(path)
+    path.write_bytes(b"<svg/>")
+    with pytest.raises(ImageError, match=r"noise\.jpg: not JPEG"):
+        image_size(path)
+    with pytest.raises(ImageError, match="cannot be read"):
+        image_size(tmp_path / "missing.jpg")
+    with pytest.raises(ImageError, match="not a file"):
+        image_size(tmp_path)
 
 
 def test_limits_are_inclusive() -> None:
