@@ -58,7 +58,7 @@ def views_picture(statistics: Statistics) -> bytes:
 
 
 def words_picture(statistics: Statistics) -> bytes:
-    """PNG of words a text, one panel for each kind of text that occurs, medians marked. Raises DataError without one."""
+    """PNG of words a text, a panel for each kind of text there is, medians marked. Raises DataError without a text."""
     panels = {kind: statistics.words_of(kind) for kind in KINDS}
     panels = {kind: histogram for kind, histogram in panels.items() if histogram.total}
     if not panels:
