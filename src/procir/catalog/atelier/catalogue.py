@@ -19,12 +19,13 @@ from procir.catalog.atelier.pairs import choose_pairs
 from procir.catalog.atelier.sampling import Rack, design_family, draw_season, generator
 from procir.catalog.atelier.sheets import SHEETS, read_sheets, write_sheets
 from procir.catalog.atelier.workers import in_processes
+from procir.catalog.products import Stock, write_products
 from procir.catalog.released import read_split, write_split
 from procir.errors import ConfigError, DataError
 from procir.records import read_jsonl, write_jsonl
 from procir.types import Caption, Product, ProductKey, Split, Triplet, View
 
-VERSION = 4
+VERSION = 5
 """Of the way from a config to files; a catalogue of another version is not reused."""
 
 DATASET = "atelier"
@@ -170,12 +171,16 @@ def _draw_all(
     tasks = [(garment, _folder(root, key)) for key, garment in garments.items()]
     draw_one = partial(_draw_product, size=config.size)
     # Closing waits for the workers, so that none writes into a folder that is being removed.
-    with closing(in_processes(draw_one, tasks, workers, _CHUNK)) as drawn:
-        for done, _ in enumerate(drawn, start=1):
+    with closing(in_processes(draw_one, tasks, workers, _CHUNK)) as done_ones:
+        for done, _ in enumerate(done_ones, start=1):
             if progress:
                 progress(done, len(tasks))
-    for designed in splits.values():
-        write_split(root, _as_split(root, designed))
+    drawn = [_as_split(root, designed) for designed in splits.values()]
+    for split in drawn:
+        write_split(root, split)
+    products = {key: product for split in drawn for key, product in split.products.items()}
+    native = {key: split.name for split in drawn for key in split.products}
+    write_products(root, Stock(products=products, native=native))
     write_sheets(root / SHEETS, garments)
     write_jsonl(root / _MARK, [_mark(config)])
 
