@@ -48,6 +48,9 @@ _UPRIGHT: Mapping[int, Image.Transpose] = {
 }
 """What turns an image upright, by EXIF orientation; 1 is upright."""
 
+_ON_THE_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+"""What exchanges width and height."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLimits:
@@ -64,19 +67,33 @@ def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Ima
     JPEG, PNG, WebP, GIF, BMP and TIFF are read, by content. Raises ImageError for other formats, truncated or
     damaged files, 32-bit samples, and files or images over the limits. Colour profiles are not applied.
     """
-    name = str(source) if isinstance(source, Path) else f"image of {len(source)} bytes"
-    content = _read(source, name, limits)
-    decoder = _decoder(content, name)
-    try:
-        image = decoder(io.BytesIO(content))
-    except Exception as error:
-        raise ImageError(f"{name}: the header is damaged ({error}); save the image again") from error
-    _check_size(image, name, limits)
+    image, name = _open(source, limits)
     try:
         image.load()
         return _plain(image)
     except Exception as error:
         raise ImageError(f"{name}: truncated or damaged ({error}); save the image again or fetch it anew") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first bytes of an image say: `format` as Pillow names it, such as JPEG, and the size of the upright image."""
+
+    format: str
+    width: int
+    height: int
+    upright: bool
+    """Whether the pixels are stored as they are meant to be seen."""
+
+
+def read_header(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Header:
+    """What an image is, without decoding it; damage behind the header is not seen. Raises ImageError as `load_image`."""
+    image, name = _open(source, limits)
+    turn = _turn(image)
+    width, height = image.size
+    sides = (height, width) if turn in _ON_THE_SIDE else (width, height)
+    assert image.format is not None, name
+    return Header(image.format, *sides, upright=turn is None)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -89,6 +106,19 @@ def as_rgb(image: Image.Image) -> Image.Image:
         return _plain(image)
     except OSError as error:
         raise ImageError(f"image: truncated or damaged ({error}); save it again or fetch it anew") from error
+
+
+def _open(source: Path | bytes, limits: ImageLimits) -> tuple[ImageFile.ImageFile, str]:
+    """An image of which only the header is read, and its name for messages."""
+    name = str(source) if isinstance(source, Path) else f"image of {len(source)} bytes"
+    content = _read(source, name, limits)
+    decoder = _decoder(content, name)
+    try:
+        image = decoder(io.BytesIO(content))
+    except Exception as error:
+        raise ImageError(f"{name}: the header is damaged ({error}); save the image again") from error
+    _check_size(image, name, limits)
+    return image, name
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -159,11 +189,15 @@ def _grey_from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
-    try:
-        turn = _UPRIGHT.get(original.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - an EXIF block that cannot be read states no orientation
-        return rgb
+    turn = _turn(original)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - an EXIF block that cannot be read states no orientation
+        return None
 
 
 def thumbnail(image: Image.Image, side: int) -> Image.Image:
@@ -173,8 +207,13 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
     return small
 
 
-def to_data_url(image: Image.Image, quality: int = 85) -> str:
-    """The image as a JPEG in a data: URL, for pages that must stand alone; `quality` is 1 to 95."""
+def to_jpeg(image: Image.Image, quality: int = 85) -> bytes:
+    """The image as a JPEG file; `quality` is 1 to 95."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def to_data_url(image: Image.Image, quality: int = 85) -> str:
+    """The image as a JPEG in a data: URL, for pages that must stand alone; `quality` is 1 to 95."""
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, quality)).decode("ascii")
