@@ -26,7 +26,9 @@ from procir.errors import ImageError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Endings, in lower case, of the files that `load_image` may be given; their content decides."""
 
-_DECODERS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]], ...] = (
+_Stream = io.BytesIO | io.BufferedReader
+
+_DECODERS: tuple[tuple[bytes, Callable[[_Stream], ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
     (b"RIFF....WEBP", WebPImageFile),
@@ -48,8 +50,9 @@ _UPRIGHT: Mapping[int, Image.Transpose] = {
 }
 """What turns an image upright, by EXIF orientation; 1 is upright."""
 
-_ON_THE_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
-"""What exchanges width and height."""
+_HEAD = max(len(magic) for magic, _ in _DECODERS)
+_LANDSCAPE_TO_PORTRAIT = 5
+"""From this EXIF orientation on, width and height change places."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,8 @@ def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Ima
     JPEG, PNG, WebP, GIF, BMP and TIFF are read, by content. Raises ImageError for other formats, truncated or
     damaged files, 32-bit samples, and files or images over the limits. Colour profiles are not applied.
     """
-    image, name = _open(source, limits)
+    name = str(source) if isinstance(source, Path) else f"image of {len(source)} bytes"
+    image = _header(io.BytesIO(_read(source, name, limits)), name, limits)
     try:
         image.load()
         return _plain(image)
@@ -75,25 +79,35 @@ def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Ima
         raise ImageError(f"{name}: truncated or damaged ({error}); save the image again or fetch it anew") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the first bytes of an image say: `format` as Pillow names it, such as JPEG, and the size of the upright image."""
+def image_size(path: Path, limits: ImageLimits = ImageLimits()) -> tuple[int, int]:
+    """Width and height that `load_image` would give, from the file's header.
 
-    format: str
-    width: int
-    height: int
-    upright: bool
-    """Whether the pixels are stored as they are meant to be seen."""
-
-
-def read_header(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Header:
-    """What an image is, without decoding it; damage behind the header is not seen. Raises ImageError as `load_image`."""
-    image, name = _open(source, limits)
-    turn = _turn(image)
+    A PNG without an orientation before its pixels is read whole, since one may follow them. Raises ImageError as
+    `load_image` does, except for damage behind the header.
+    """
+    name = str(path)
+    try:
+        _check_file(path, name, limits)
+        with path.open("rb") as file:
+            image = _header(file, name, limits)
+            # Pillow gives the size of a TIFF as it is upright, of others as it is stored.
+            turned = not isinstance(image, TiffImageFile) and _orientation(image) >= _LANDSCAPE_TO_PORTRAIT
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror}); check the path and its permissions") from error
     width, height = image.size
-    sides = (height, width) if turn in _ON_THE_SIDE else (width, height)
-    assert image.format is not None, name
-    return Header(image.format, *sides, upright=turn is None)
+    return (height, width) if turned else (width, height)
+
+
+def is_plain(content: bytes, side: int, limits: ImageLimits = ImageLimits()) -> bool:
+    """Whether an image is a JPEG, PNG or WebP, upright, and of at most `side` pixels, as its header says.
+
+    Raises ImageError as `load_image` does, except for damage behind the header.
+    """
+    name = f"image of {len(content)} bytes"
+    _check_bytes(len(content), name, limits)
+    image = _header(io.BytesIO(content), name, limits)
+    known = isinstance(image, JpegImageFile | PngImageFile | WebPImageFile)
+    return known and max(image.size) <= side and _orientation(image) == 1
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -108,19 +122,6 @@ def as_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"image: truncated or damaged ({error}); save it again or fetch it anew") from error
 
 
-def _open(source: Path | bytes, limits: ImageLimits) -> tuple[ImageFile.ImageFile, str]:
-    """An image of which only the header is read, and its name for messages."""
-    name = str(source) if isinstance(source, Path) else f"image of {len(source)} bytes"
-    content = _read(source, name, limits)
-    decoder = _decoder(content, name)
-    try:
-        image = decoder(io.BytesIO(content))
-    except Exception as error:
-        raise ImageError(f"{name}: the header is damaged ({error}); save the image again") from error
-    _check_size(image, name, limits)
-    return image, name
-
-
 def _plain(image: Image.Image) -> Image.Image:
     upright = _upright(_rgb(image), image)
     upright.info = {}  # an orientation left in the metadata would be applied a second time
@@ -132,16 +133,20 @@ def _read(source: Path | bytes, name: str, limits: ImageLimits) -> bytes:
         _check_bytes(len(source), name, limits)
         return source
     try:
-        status = source.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{name}: not a file; pass an image file")
-        _check_bytes(status.st_size, name, limits)
+        _check_file(source, name, limits)
         with source.open("rb") as file:
             content = file.read(limits.max_bytes + 1)
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror}); check the path and its permissions") from error
     _check_bytes(len(content), name, limits)
     return content
+
+
+def _check_file(path: Path, name: str, limits: ImageLimits) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{name}: not a file; pass an image file")
+    _check_bytes(status.st_size, name, limits)
 
 
 def _check_bytes(count: int, name: str, limits: ImageLimits) -> None:
@@ -151,7 +156,18 @@ def _check_bytes(count: int, name: str, limits: ImageLimits) -> None:
         raise ImageError(f"{name}: {count} bytes, over the limit of {limits.max_bytes}; save the image smaller")
 
 
-def _decoder(content: bytes, name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+def _header(stream: _Stream, name: str, limits: ImageLimits) -> ImageFile.ImageFile:
+    decoder = _decoder(stream.read(_HEAD), name)
+    stream.seek(0)
+    try:
+        image = decoder(stream)
+    except Exception as error:
+        raise ImageError(f"{name}: the header is damaged ({error}); save the image again") from error
+    _check_size(image, name, limits)
+    return image
+
+
+def _decoder(content: bytes, name: str) -> Callable[[_Stream], ImageFile.ImageFile]:
     for magic, decoder in _DECODERS:
         head = content[: len(magic)]
         if len(head) == len(magic) and all(want in (b"."[0], have) for want, have in zip(magic, head, strict=True)):
@@ -189,15 +205,16 @@ def _grey_from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
-    turn = _turn(original)
+    turn = _UPRIGHT.get(_orientation(original))
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def _orientation(image: Image.Image) -> int:
     try:
-        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - an EXIF block that cannot be read states no orientation
-        return None
+        return 1
+    return found if found in _UPRIGHT else 1
 
 
 def thumbnail(image: Image.Image, side: int) -> Image.Image:
@@ -207,13 +224,13 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
     return small
 
 
-def to_jpeg(image: Image.Image, quality: int = 85) -> bytes:
+def to_data_url(image: Image.Image, quality: int = 85) -> str:
+    """The image as a JPEG in a data: URL, for pages that must stand alone; `quality` is 1 to 95."""
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, quality)).decode("ascii")
+
+
+def to_jpeg(image: Image.Image, quality: int) -> bytes:
     """The image as a JPEG file; `quality` is 1 to 95."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
-
-
-def to_data_url(image: Image.Image, quality: int = 85) -> str:
-    """The image as a JPEG in a data: URL, for pages that must stand alone; `quality` is 1 to 95."""
-    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, quality)).decode("ascii")

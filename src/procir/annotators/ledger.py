@@ -143,14 +143,14 @@ class Ledger:
         found = self._rows("SELECT raw FROM answers WHERE key = ?", [_bytes(key)])
         return zlib.decompress(found[0][0]) if found else None
 
-    async def spend(self, key: str, spent: Spent) -> None:
-        """Note what an answer used."""
+    def spend(self, key: str, spent: Spent) -> None:
+        """Note what an answer used, once; it is on the disk when the next write that one waits for is."""
         sql = (
             "UPDATE answers SET text = ?, billed_model = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, "
-            "thinking_tokens = ?, dollars = ? WHERE key = ?"
+            "thinking_tokens = ?, dollars = ? WHERE key = ? AND text IS NULL"
         )
-        await self._write((sql, (spent.text, spent.model, spent.input, spent.output, spent.cached, spent.thinking,
-                                 spent.dollars, _bytes(key))))  # fmt: skip
+        values = (spent.text, spent.model, spent.input, spent.output, spent.cached, spent.thinking, spent.dollars)
+        self._writing().submit((sql, (*values, _bytes(key))))
 
     async def decide(self, call: Call, decision: Decision) -> None:
         """Keep what became of a question; `call` has the question's own key."""
