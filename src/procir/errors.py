@@ -73,3 +73,11 @@ class ExhaustedError(AnnotationError):
 
 class LedgerError(AnnotationError):
     """The ledger of paid answers is damaged, of another version, or in use by another run."""
+
+
+class RefusedError(AnswerError):
+    """An annotator refuses to answer; telling it why its answer cannot be used would not help."""
+
+
+class UnansweredError(AnnotationError):
+    """No answer came within the allowed tries; the question stays open, and a later run asks it again."""

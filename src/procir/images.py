@@ -98,6 +98,18 @@ def image_size(path: Path, limits: ImageLimits = ImageLimits()) -> tuple[int, in
     return (height, width) if turned else (width, height)
 
 
+def is_plain(content: bytes, side: int, limits: ImageLimits = ImageLimits()) -> bool:
+    """Whether an image is a JPEG, PNG or WebP, upright, and of at most `side` pixels, as its header says.
+
+    Raises ImageError as `load_image` does, except for damage behind the header.
+    """
+    name = f"image of {len(content)} bytes"
+    _check_bytes(len(content), name, limits)
+    image = _header(io.BytesIO(content), name, limits)
+    known = isinstance(image, JpegImageFile | PngImageFile | WebPImageFile)
+    return known and max(image.size) <= side and _orientation(image) == 1
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """A decoded image as `load_image` gives it: upright 8-bit RGB, on white where it is transparent.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
@@ -21,11 +22,13 @@ class Picture:
     """A picture that is opened only if the answer has to be paid for.
 
     `digest` names it without opening it: the hashes of its files and the way it is made from them. `load` gives its
-    bytes as JPEG, PNG or WebP, and raises ImageError.
+    bytes as JPEG, PNG or WebP, and raises ImageError. `size` is for estimates: width and height as sent, from headers
+    alone; without it the largest size is assumed.
     """
 
     digest: str
     load: Callable[[], bytes]
+    size: Callable[[], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +49,14 @@ class Request(Generic[AnswerT]):
     def digest(self) -> str:
         """SHA-256 of all that the answer depends on beside the model and its parameters."""
         parts = [part if isinstance(part, str) else {"picture": part.digest} for part in self.parts]
-        content = [self.stage, self.system, parts, self.schema.model_json_schema()]
+        content = [self.stage, self.system, parts, schema_text(self.schema)]
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def schema_text(schema: type[BaseModel]) -> str:
+    """The JSON schema of an answer, as JSON; remembered, for pydantic takes longer to make it than a request takes."""
+    return json.dumps(schema.model_json_schema(), sort_keys=True)
 
 
 def data(content: Mapping[str, Any]) -> str:

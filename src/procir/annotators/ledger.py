@@ -1,0 +1,246 @@
+"""The ledger of paid answers: what was asked, what came back, and what became of it.
+
+One SQLite file. A call is noted before it leaves; its answer is on the disk, as received, before anything reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from sqlite3 import Connection
+from threading import Lock
+from typing import Any, TypeVar
+
+from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
+from procir.errors import LedgerError, MissingDataError
+from procir.records import content_hash
+
+CHUNK = 500
+"""Keys or files looked up in one query."""
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One question on its way: `key` is that of the question, or derived from it for another round or a second ask."""
+
+    key: str
+    stage: str
+    item: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What one answer used; `thinking` is a part of `output`, `cached` of `input`, `dollars` None if unpriced."""
+
+    model: str
+    text: str
+    input: int
+    output: int
+    cached: int
+    thinking: int
+    dollars: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of a question: its checked answer as JSON, or the reason why there is none.
+
+    `round` counts how often it was asked anew after a failure.
+    """
+
+    answer: str | None
+    reason: str | None
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What the answers of one model in one stage used; `dollars` is None if the price of any of them is unknown."""
+
+    stage: str
+    model: str
+    calls: int
+    input: int
+    output: int
+    dollars: float | None
+
+    def __str__(self) -> str:
+        price = "price unknown" if self.dollars is None else f"{self.dollars:.2f} dollars"
+        return (
+            f"{self.stage}, {self.model}: {self.calls} calls, {self.input} input and {self.output} output tokens, "
+            f"{price}"
+        )
+
+
+class Ledger:
+    """All that annotators were asked and answered. Open it with `open` or `read`, in a `with` block."""
+
+    def __init__(self, path: Path, reader: Connection, writer: Writer | None) -> None:
+        self.path = path
+        self._reader = reader
+        self._writer = writer
+        self._reading = Lock()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Ledger]:
+        """The ledger for writing, made if it is missing; calls that were under way at a crash count as lost.
+
+        Raises LedgerError for a damaged file, another version, and while another process writes.
+        """
+        with locked(path):
+            connection = connect(path, writing=True)
+            writer = Writer(connection, path)
+            try:
+                check_whole(connection, path)
+                writer.submit(("UPDATE intents SET result = 'lost' WHERE result IS NULL", ())).result()
+                with closing(connect(path, writing=False)) as reader:
+                    yield cls(path, reader, writer)
+            finally:
+                writer.close()
+
+    @classmethod
+    @contextmanager
+    def read(cls, path: Path) -> Iterator[Ledger]:
+        """The ledger for looking at it, also while another process writes. Raises LedgerError as `open` does."""
+        with closing(connect(path, writing=False)) as reader:
+            yield cls(path, reader, None)
+
+    async def begin(self, call: Call, attempt: int) -> str:
+        """Note that a call is about to leave, and give the note's id."""
+        note = uuid.uuid4().hex
+        values = (note, _bytes(call.key), attempt, call.stage, call.item, call.model, time.time())
+        sql = "INSERT INTO intents (id, key, attempt, stage, item, model, started) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        await self._write((sql, values))
+        return note
+
+    async def fail(self, note: str, reason: str) -> None:
+        """Close the note of a call that brought no answer."""
+        await self._write(_closed(note, reason))
+
+    async def receive(self, note: str, call: Call, raw: bytes, seconds: float) -> None:
+        """Keep the body of an answer as it came, and close its note."""
+        packed = await asyncio.to_thread(zlib.compress, raw) if len(raw) > 100_000 else zlib.compress(raw)
+        values = (_bytes(call.key), call.stage, call.item, call.model, packed, time.time(), seconds)
+        names = "key, stage, item, model, raw, received, seconds"
+        sql = f"INSERT OR REPLACE INTO answers ({names}) VALUES ({_marks(values)})"  # noqa: S608
+        await self._write((sql, values), _closed(note, "ok"))
+
+    def raw(self, key: str) -> bytes | None:
+        """The body of an answer as it came, or None if there is none yet."""
+        found = self._rows("SELECT raw FROM answers WHERE key = ?", [_bytes(key)])
+        return zlib.decompress(found[0][0]) if found else None
+
+    def spend(self, key: str, spent: Spent) -> None:
+        """Note what an answer used, once; it is on the disk when the next write that one waits for is."""
+        sql = (
+            "UPDATE answers SET text = ?, billed_model = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, "
+            "thinking_tokens = ?, dollars = ? WHERE key = ? AND text IS NULL"
+        )
+        values = (spent.text, spent.model, spent.input, spent.output, spent.cached, spent.thinking, spent.dollars)
+        self._writing().submit((sql, (*values, _bytes(key))))
+
+    async def decide(self, call: Call, decision: Decision) -> None:
+        """Keep what became of a question; `call` has the question's own key."""
+        values = (_bytes(call.key), call.stage, call.item, call.model, decision.answer, decision.reason,
+                  decision.round, time.time())  # fmt: skip
+        await self._write(("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values))
+
+    def known(self, keys: Iterable[str]) -> dict[str, Decision]:
+        """What became of those questions that are decided."""
+        found: dict[str, Decision] = {}
+        for part in _parts(keys):
+            sql = f"SELECT key, answer, reason, round FROM outcomes WHERE key IN ({_marks(part)})"  # noqa: S608
+            for key, answer, reason, count in self._rows(sql, [_bytes(key) for key in part]):
+                found[key.hex()] = Decision(answer=answer, reason=reason, round=count)
+        return found
+
+    def lost(self) -> list[Call]:
+        """Calls that were under way when a run ended without closing them: they may have been billed."""
+        sql = "SELECT key, stage, item, model FROM intents WHERE result = 'lost' ORDER BY started, id"
+        rows = self._rows(sql, [])
+        return [Call(key=key.hex(), stage=stage, item=item, model=model) for key, stage, item, model in rows]
+
+    def usage(self) -> list[Usage]:
+        """What was used, by stage and the model that was billed."""
+        sql = """
+            SELECT stage, coalesce(billed_model, model) AS billed, count(*), coalesce(sum(input_tokens), 0),
+                coalesce(sum(output_tokens), 0), CASE WHEN count(dollars) = count(*) THEN sum(dollars) END
+            FROM answers GROUP BY stage, billed ORDER BY stage, billed
+        """
+        names = ("stage", "model", "calls", "input", "output", "dollars")
+        return [Usage(**dict(zip(names, row, strict=True))) for row in self._rows(sql, [])]
+
+    def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The content hash of each file; files of known path, size and time of change are not read.
+
+        Raises MissingDataError for a file that cannot be read.
+        """
+        digests: dict[Path, str] = {}
+        with ThreadPoolExecutor() as pool:
+            for part in _parts(paths):
+                digests.update(self._part_digests(part, pool))
+        return digests
+
+    def _part_digests(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
+        marks = {path: _mark(path) for path in paths}
+        sql = f"SELECT path, size, mtime_ns, digest FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
+        known = {tuple(row[:3]): row[3] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
+        digests = {path: known[mark].hex() for path, mark in marks.items() if mark in known}
+        new = [path for path in marks if path not in digests]
+        digests.update(zip(new, pool.map(content_hash, new), strict=True))
+        sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
+        if new:
+            self._writing().submit(*((sql, (*marks[path], _bytes(digests[path]))) for path in new)).result()
+        return digests
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with explained(self.path), self._reading:
+            return self._reader.execute(sql, values).fetchall()
+
+    async def _write(self, *statements: Statement) -> None:
+        await asyncio.wrap_future(self._writing().submit(*statements))
+
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise LedgerError(f"{self.path}: opened for reading only: open it for writing")
+        return self._writer
+
+
+def _closed(note: str, result: str) -> Statement:
+    return "UPDATE intents SET ended = ?, result = ? WHERE id = ?", (time.time(), result, note)
+
+
+def _mark(path: Path) -> tuple[bytes, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise MissingDataError(f"{path}: cannot be hashed ({error.strerror}); restore the file") from error
+    # Bytes, for the name of a file need not be valid Unicode.
+    return os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def _bytes(key: str) -> bytes:
+    return bytes.fromhex(key)
+
+
+def _parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    remaining = iter(items)
+    while part := list(islice(remaining, CHUNK)):
+        yield part
+
+
+def _marks(items: Collection[object]) -> str:
+    return ", ".join("?" * len(items))

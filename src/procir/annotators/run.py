@@ -1,0 +1,192 @@
+"""Many questions to one annotator: what is decided is not asked again, and the rest goes out side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, Protocol
+
+from procir.annotators.ledger import Decision
+from procir.annotators.request import AnswerT, Request
+from procir.errors import AnswerError, DataError, UnansweredError
+from procir.records import write_jsonl
+
+CHUNK = 256
+"""Questions that are drawn and looked up in the ledger at once."""
+
+
+class Annotator(Protocol):
+    """What a run asks of an annotator."""
+
+    @property
+    def in_flight(self) -> int:
+        """Most questions under way at once."""
+        ...
+
+    def key(self, request: Request[Any]) -> str:
+        """The key of a question."""
+        ...
+
+    def known(self, keys: Iterable[str]) -> Mapping[str, Decision]:
+        """What became of those questions that are decided."""
+        ...
+
+    async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
+        """The checked answer to a question; a higher `round` asks anew after a failure."""
+        ...
+
+    def stop(self) -> None:
+        """Let no call leave any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[AnswerT]):
+    """A question with its answer, or the reason why it has none."""
+
+    request: Request[AnswerT]
+    key: str
+    answer: AnswerT | None
+    reason: str | None
+
+    @property
+    def failure(self) -> dict[str, object]:
+        """A row of failures.jsonl."""
+        return {"item": self.request.item, "stage": self.request.stage, "reason": self.reason, "key": self.key}
+
+
+def write_failures(path: Path, failures: Iterable[Outcome[Any]]) -> int:
+    """Write what failed, one JSON line each with item, stage, reason and key, and return the number."""
+    return write_jsonl(path, (outcome.failure for outcome in failures))
+
+
+async def annotate(
+    annotator: Annotator,
+    requests: Iterable[Request[AnswerT]],
+    *,
+    retry_failed: bool = False,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> AsyncGenerator[Outcome[AnswerT], None]:
+    """The outcome of each question, as they come, with answers of earlier runs from the ledger.
+
+    Draws questions as it needs them. Those that failed before are asked anew if `retry_failed`, and come as failures
+    otherwise. `progress` gets the numbers of answers and of failures so far. If no more can be asked, or the task is
+    cancelled (as asyncio does on an interrupt), the annotator is stopped and what is under way comes to its end before
+    the error goes on; close the iterator (`contextlib.aclosing`) if it is left early. Raises ExhaustedError,
+    ConfigError and LedgerError.
+    """
+    counts = [0, 0]
+    team = _Team(annotator)
+    try:
+        async with aclosing(_outcomes(team, requests, retry_failed=retry_failed)) as outcomes:
+            async for outcome in outcomes:
+                counts[outcome.answer is None] += 1
+                progress(*counts)
+                yield outcome
+    finally:
+        await team.finish()
+
+
+class _Team:
+    """The questions that are under way, and what came of them."""
+
+    def __init__(self, annotator: Annotator) -> None:
+        self.annotator = annotator
+        # More than may be in flight, so that some are prepared or kept while others are.
+        self.size = annotator.in_flight + max(1, annotator.in_flight // 4)
+        self.running = 0
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._found: asyncio.Queue[Outcome[Any] | BaseException] = asyncio.Queue()
+
+    def start(self, request: Request[Any], key: str, count: int) -> None:
+        """Ask a question beside the others."""
+        task = asyncio.create_task(self._work(request, key, count))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.running += 1
+
+    async def _work(self, request: Request[Any], key: str, count: int) -> None:
+        found: Outcome[Any] | BaseException
+        try:
+            found = Outcome(request=request, key=key, answer=await self.annotator.answer(request, count), reason=None)
+        except (AnswerError, UnansweredError, DataError) as error:
+            open_ = self._stopped and isinstance(error, UnansweredError)
+            found = error if open_ else Outcome(request=request, key=key, answer=None, reason=str(error))
+        except BaseException as error:  # noqa: BLE001 - the run raises it
+            found = error
+        self._found.put_nowait(found)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next outcome should be taken before another question is asked."""
+        return self.running >= self.size or not self._found.empty()
+
+    async def next(self) -> Outcome[Any] | BaseException:
+        """The next outcome, or the error that ends the run."""
+        found = await self._found.get()
+        self.running -= 1
+        return found
+
+    def stop(self) -> None:
+        """Let nothing leave any more."""
+        self._stopped = True
+        self.annotator.stop()
+
+    async def finish(self) -> None:
+        """Give up what waits, and wait for what was sent: it is paid for."""
+        if self._tasks:
+            self.stop()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+async def _outcomes(
+    team: _Team, requests: Iterable[Request[AnswerT]], *, retry_failed: bool
+) -> AsyncGenerator[Outcome[AnswerT], None]:
+    for request, key, decision in _decided(team.annotator, requests):
+        if decision and not (decision.reason and retry_failed):
+            yield _stored(request, key, decision)
+            if team.running:
+                await asyncio.sleep(0)  # a long row of known answers must not hold up those under way
+            continue
+        async for outcome in _taken(team, lambda: team.full):
+            yield outcome
+        team.start(request, key, decision.round + 1 if decision else 0)
+    async for outcome in _taken(team, lambda: team.running > 0):
+        yield outcome
+
+
+async def _taken(team: _Team, more: Callable[[], bool]) -> AsyncGenerator[Outcome[Any], None]:
+    """Outcomes as they come; if the run has to end, those that still come, and then its error."""
+    while more():
+        found = await team.next()
+        if isinstance(found, Outcome):
+            yield found
+            continue
+        team.stop()
+        while team.running:
+            last = await team.next()
+            if isinstance(last, Outcome):
+                yield last
+        raise found
+
+
+def _decided(
+    annotator: Annotator, requests: Iterable[Request[AnswerT]]
+) -> Iterator[tuple[Request[AnswerT], str, Decision | None]]:
+    """Questions with their keys and what is decided of them, drawn a chunk at a time."""
+    remaining = iter(requests)
+    while chunk := list(islice(remaining, CHUNK)):
+        keys = [annotator.key(request) for request in chunk]
+        known = annotator.known(keys)
+        yield from ((request, key, known.get(key)) for request, key in zip(chunk, keys, strict=True))
+
+
+def _stored(request: Request[AnswerT], key: str, decision: Decision) -> Outcome[AnswerT]:
+    answer = None if decision.answer is None else request.schema.model_validate_json(decision.answer)
+    return Outcome(request=request, key=key, answer=answer, reason=decision.reason)

@@ -1,0 +1,192 @@
+"""The database file below the ledger: one writing process, and many waiters for each commit."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+from procir.errors import LedgerError
+
+VERSION = 1
+"""Layout of the tables; a file of another version is refused."""
+
+APPLICATION = 0x70634C31
+"""Marks a SQLite file as a ledger."""
+
+BATCH = 512
+"""Most waiters of one commit."""
+
+_TABLES = """
+CREATE TABLE intents (id TEXT PRIMARY KEY, key BLOB, attempt INTEGER, stage TEXT, item TEXT, model TEXT,
+    started REAL, ended REAL, result TEXT) WITHOUT ROWID;
+CREATE INDEX open_intents ON intents (started) WHERE result IS NULL OR result = 'lost';
+CREATE TABLE answers (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, raw BLOB, received REAL, seconds REAL,
+    text TEXT, billed_model TEXT, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER,
+    thinking_tokens INTEGER, dollars REAL);
+CREATE TABLE outcomes (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, answer TEXT, reason TEXT,
+    round INTEGER, decided REAL);
+CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB) WITHOUT ROWID;
+"""
+
+Statement = tuple[str, Sequence[Any]]
+"""SQL and its parameters."""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what SQLite and the disk complain of into a LedgerError that says what to do."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        text = str(error)
+        if isinstance(error, sqlite3.OperationalError) and ("full" in text or "I/O" in text):
+            raise LedgerError(
+                f"{path}: the disk does not take more ({text}): make room; a later run goes on where this one stopped"
+            ) from error
+        if isinstance(error, sqlite3.OperationalError | OSError):
+            raise LedgerError(f"{path}: cannot be used ({text}): check the path and its permissions") from error
+        raise LedgerError(f"{path}: damaged, or no ledger ({text}): restore it, or choose another file") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other processes from writing to the ledger; the system ends the lock with the process.
+
+    Raises LedgerError if another process has it.
+    """
+    # Not the database itself: closing any handle of it would end SQLite's own locks.
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(path.name + ".lock").open("a+")
+    with file:
+        _take(file, path)
+        yield
+
+
+def _take(file: IO[str], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise LedgerError(
+            f"{path}: in use by process {holder}: wait for it, stop it, or choose another ledger"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+
+
+def connect(path: Path, *, writing: bool) -> sqlite3.Connection:
+    """A connection to a whole ledger of this version; one that writes makes the file if it is missing."""
+    with explained(path):
+        if not writing and not path.is_file():
+            raise LedgerError(f"{path}: there is no ledger: check the path, or run the construction first")
+        address = path.absolute().as_uri() + ("" if writing else "?mode=ro")
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=60)
+        try:
+            _prepare(connection, path, writing=writing)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, writing: bool) -> None:
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and writing:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(
+            f"BEGIN; {_TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION:
+        raise LedgerError(f"{path}: a database, but no ledger: choose another file")
+    if version != VERSION:
+        raise LedgerError(
+            f"{path}: of version {version}, this procir reads {VERSION}: use the procir that wrote it, or a new ledger"
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Read every page. Raises LedgerError if one is damaged."""
+    with explained(path):
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise LedgerError(f"{path}: damaged ({found}): restore it from a copy, or choose another file")
+
+
+class Writer:
+    """Commits what many tasks and threads hand in, all that waits in one transaction.
+
+    After a failure, such as a full disk, nothing more is written: what was committed is whole, and everything later
+    gets the same LedgerError.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._queue: SimpleQueue[tuple[Sequence[Statement], Future[None]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"ledger {path.name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, *statements: Statement) -> Future[None]:
+        """Statements that belong together; the future is done when they are on the disk."""
+        future: Future[None] = Future()
+        self._queue.put((statements, future))
+        return future
+
+    def close(self) -> None:
+        """Commit what waits, and end."""
+        self._queue.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _work(self) -> None:
+        failure: LedgerError | None = None
+        running = True
+        while running:
+            batch, running = self._next()
+            failure = failure or self._commit([statement for statements, _ in batch for statement in statements])
+            for _, future in batch:
+                if failure:
+                    future.set_exception(failure)
+                else:
+                    future.set_result(None)
+
+    def _next(self) -> tuple[list[tuple[Sequence[Statement], Future[None]]], bool]:
+        """What waits, as far as its waiters still do, and whether more may come."""
+        batch = []
+        entry = self._queue.get()
+        while entry is not None:
+            if entry[1].set_running_or_notify_cancel():
+                batch.append(entry)
+            if len(batch) >= BATCH or self._queue.empty():
+                return batch, True
+            entry = self._queue.get()
+        return batch, False
+
+    def _commit(self, statements: Sequence[Statement]) -> LedgerError | None:
+        try:
+            with explained(self._path):
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    for sql, parameters in statements:
+                        self._connection.execute(sql, parameters)
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+        except LedgerError as error:
+            return error
+        return None
