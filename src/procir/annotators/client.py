@@ -82,6 +82,11 @@ class HttpAnnotator:
         """What became of those questions that are decided."""
         return self.ledger.known(keys)
 
+    async def decide(self, request: Request[Any], decision: Decision) -> None:
+        """Keep what became of a question, also if it was answered otherwise, as a part of another one."""
+        call = Call(key=self.key(request), stage=request.stage, item=request.item, model=self.settings.model)
+        await self.ledger.decide(call, decision)
+
     async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
         """The checked answer to a question, noted in the ledger; a higher `round` asks anew after a failure.
 
@@ -94,10 +99,10 @@ class HttpAnnotator:
             try:
                 answer = await self._ask(request, _derived(key, f"round {round}") if round else key)
             except AnswerError as error:
-                await self._decide(request, key, Decision(answer=None, reason=str(error), round=round))
+                await self.decide(request, Decision(answer=None, reason=str(error), round=round))
                 raise
             text = answer.model_dump_json(by_alias=True)
-            await self._decide(request, key, Decision(answer=text, reason=None, round=round))
+            await self.decide(request, Decision(answer=text, reason=None, round=round))
         return answer
 
     async def _ask(self, request: Request[AnswerT], key: str) -> AnswerT:
@@ -158,10 +163,6 @@ class HttpAnnotator:
         if errand.answered:
             self._transport.settle(errand, None)
             raise AnswerError(f"the reply of the endpoint cannot be read ({error})") from error
-
-    async def _decide(self, request: Request[Any], key: str, decision: Decision) -> None:
-        call = Call(key=key, stage=request.stage, item=request.item, model=self.settings.model)
-        await self.ledger.decide(call, decision)
 
 
 async def _load(request: Request[Any]) -> list[bytes]:

@@ -35,6 +35,10 @@ class Annotator(Protocol):
         """What became of those questions that are decided."""
         ...
 
+    async def decide(self, request: Request[Any], decision: Decision) -> None:
+        """Keep what became of a question."""
+        ...
+
     async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
         """The checked answer to a question; a higher `round` asks anew after a failure."""
         ...

@@ -71,13 +71,14 @@ def caption_question(key: ProductKey, photos: Sequence[Picture], domain: Domain)
         item=str(key),
         system=domain.caption,
         parts=tuple(parts),
-        schema=_caption_schema(domain.member),
+        schema=caption_schema(domain.member),
         check=partial(check_captions, labels=[image_label(number) for number in range(1, len(photos) + 1)]),
     )
 
 
 @cache
-def _caption_schema(member: str) -> type[CaptionAnswer]:
+def caption_schema(member: str) -> type[CaptionAnswer]:
+    """The schema of stage 1 in a domain, by the name of its member field; the same one each time."""
     return caption_answer(member)
 
 

@@ -1,0 +1,116 @@
+"""What the stages ask about: products with the hashes of their photos, and the captions that stage 1 gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from procir.annotators.ledger import Ledger
+from procir.construct.panorama import panorama
+from procir.construct.prompts.schemas import CaptionAnswer
+from procir.construct.questions import Described
+from procir.errors import DataError
+from procir.types import Caption, Product, ProductKey
+
+CHUNK = 256
+"""Products that are looked up at once."""
+
+_Item = TypeVar("_Item")
+Skip = Callable[[str, str], None]
+"""Told (item, reason) of what cannot be asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A product, and the content hash of each of its views."""
+
+    product: Product
+    digests: tuple[str, ...]
+
+
+def materials(ledger: Ledger, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
+    """The products with their views' hashes; those with a view that cannot be read are skipped with the reason."""
+    for chunk in chunks(products, CHUNK):
+        yield from _hashed(ledger, chunk, skip)
+
+
+def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """The items in lists of `size`, the last one perhaps shorter."""
+    remaining = iter(items)
+    while part := list(islice(remaining, size)):
+        yield part
+
+
+def _hashed(ledger: Ledger, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
+    try:
+        digests = ledger.file_digests(view.path for product in products for view in product.views)
+    except DataError as error:
+        if len(products) == 1:
+            skip(str(products[0].key), str(error))
+            return
+        for product in products:
+            yield from _hashed(ledger, [product], skip)
+        return
+    for product in products:
+        yield Material(product, tuple(digests[view.path] for view in product.views))
+
+
+class Captioned:
+    """The products that stage 1 captioned, in key order; their texts stay in the ledger until they are asked for."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        products: Mapping[ProductKey, Product],
+        keys: Mapping[ProductKey, str],
+        schema: type[CaptionAnswer],
+    ) -> None:
+        self._ledger = ledger
+        self._products = products
+        self._keys = dict(sorted(keys.items()))
+        self._schema = schema
+
+    @property
+    def keys(self) -> tuple[ProductKey, ...]:
+        """The products."""
+        return tuple(self._keys)
+
+    def product(self, key: ProductKey) -> Product:
+        """A product and its views."""
+        return self._products[key]
+
+    def only(self, kept: Iterable[ProductKey]) -> Captioned:
+        """The same, reduced to some of the products."""
+        return Captioned(self._ledger, self._products, {key: self._keys[key] for key in kept}, self._schema)
+
+    def captions(self, keys: Sequence[ProductKey]) -> Iterator[Caption]:
+        """The captions of products, in the order asked for."""
+        for start in range(0, len(keys), CHUNK):
+            part = keys[start : start + CHUNK]
+            known = self._ledger.known([self._keys[key] for key in part])
+            for key in part:
+                answer = known[self._keys[key]].answer
+                assert answer is not None, key
+                found = self._schema.model_validate_json(answer)
+                yield Caption(key, found.long_caption, found.short_caption, found.image_captions)
+
+    def described(self, keys: Sequence[ProductKey], skip: Skip) -> Iterator[Described]:
+        """Products as stages 2 and 3 see them, in the order asked for; unreadable ones are skipped."""
+        for start in range(0, len(keys), CHUNK):
+            part = keys[start : start + CHUNK]
+            captions = {caption.key: caption for caption in self.captions(part)}
+            for material in materials(self._ledger, [self._products[key] for key in part], skip):
+                described = _describe(material, captions[material.product.key], skip)
+                if described is not None:
+                    yield described
+
+
+def _describe(material: Material, caption: Caption, skip: Skip) -> Described | None:
+    views = [view.path for view in material.product.views]
+    try:
+        return Described(caption=caption, panorama=panorama(views, material.digests))
+    except DataError as error:
+        skip(str(caption.key), str(error))
+        return None
