@@ -17,7 +17,7 @@ from rich.console import Console
 from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.errors import ConfigError, ProcirError
-from procir.recipes.choices import DataChoice, ModelChoice
+from procir.recipes.choices import ConstructChoice, DataChoice, ModelChoice
 from procir.train.config import TrainConfig
 
 # Recipes and commands import torch when they run, so that help comes at once.
@@ -206,6 +206,115 @@ class Starter:
         train_starter(self.out, device=self.device, resume=self.resume)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructRun:
+    """Make a data set in three stages: captions, left/right check, triplets; goes on where an earlier run stopped.
+
+    Keys come from the environment variables that the settings name. Paid answers are kept in OUT/ledger.sqlite before
+    anything reads them; running again costs nothing for what is there. The data set ends up in OUT/data.
+    """
+
+    source: tyro.conf.OmitArgPrefixes[ConstructChoice]
+    out: Path
+    """Folder for the ledger, the failures, the statistics and the data set."""
+    embedder: tyro.conf.OmitArgPrefixes[ModelChoice] = field(default_factory=lambda: ModelChoice(model="starter"))
+    """What finds candidates of stage 3."""
+    budget: float | None = None
+    """Dollars that this run may spend; it stops before a call that could pass them. Needs prices in the settings."""
+    retry_failed: bool = False
+    """Ask again what failed in earlier runs."""
+    dry_run: bool = False
+    """Say what would be asked and what it would cost at most, and ask nothing; needs no key."""
+
+    def run(self) -> None:
+        """Construct."""
+        from procir.recipes.construct import run_construction, show_dry_run
+
+        if self.dry_run:
+            show_dry_run(self.source, self.out)
+        else:
+            run_construction(self.source, self.embedder, self.out, budget=self.budget, retry_failed=self.retry_failed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructStatus:
+    """Say how far a construction is, and which calls a crash may have cost."""
+
+    out: Path
+    """Folder of the construction."""
+
+    def run(self) -> None:
+        """Show."""
+        from procir.recipes.construct import show_status
+
+        show_status(self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructCost:
+    """Say what a construction has used so far, by stage and model."""
+
+    out: Path
+    """Folder of the construction."""
+
+    def run(self) -> None:
+        """Show."""
+        from procir.recipes.construct import show_cost
+
+        show_cost(self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructExport:
+    """Write a finished data set as Parquet in the Hub's layout with a card, or for LLaMA-Factory.
+
+    The published layout of JSON lines is what OUT/data already has.
+    """
+
+    out: Path
+    """Folder of the construction."""
+    to: Path
+    """New folder for the export."""
+    format: Literal["parquet", "llama-factory"] = "parquet"
+    """parquet: configs products, triplets and verdicts; llama-factory: the two tasks of supervised fine-tuning."""
+    embed: bool = False
+    """With parquet: put the photos into the files, instead of their paths."""
+    title: str = "A data set for product-level composed image retrieval"
+    """With parquet: title of the card."""
+    embedding_token: str = "<emb_all>"  # noqa: S105
+    """With llama-factory: the embedding token of the model to train."""
+    seed: int = 0
+    """With llama-factory: draw of a fifth of the products and triplets."""
+
+    def run(self) -> None:
+        """Export."""
+        from procir.recipes.construct import export
+
+        export(
+            self.out, self.to, self.format,
+            embed=self.embed, title=self.title, token=self.embedding_token, seed=self.seed,
+        )  # fmt: skip
+
+
+ConstructAction = (
+    Annotated[ConstructRun, tyro.conf.subcommand("run")]
+    | Annotated[ConstructStatus, tyro.conf.subcommand("status")]
+    | Annotated[ConstructCost, tyro.conf.subcommand("cost")]
+    | Annotated[ConstructExport, tyro.conf.subcommand("export")]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Construct:
+    """Make a data set from a catalogue of photos with language models: run, status, cost, export."""
+
+    action: tyro.conf.OmitSubcommandPrefixes[ConstructAction]
+
+    def run(self) -> None:
+        """Run the action."""
+        self.action.run()
+
+
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Draw, tyro.conf.subcommand("draw")]
@@ -213,6 +322,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Encode, tyro.conf.subcommand("encode")]
+    | Annotated[Construct, tyro.conf.subcommand("construct")]
     | Annotated[Starter, tyro.conf.subcommand("starter")]
 )
 

@@ -6,6 +6,8 @@ import codecs
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -169,6 +171,28 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails.
+
+    What was at `path` is removed last: at every moment one of both is whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    before = scratch.with_name(f"{scratch.name}-before")
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        if path.exists():
+            path.replace(before)
+        scratch.replace(path)
+    finally:
+        if before.exists() and not path.exists():
+            before.replace(path)
+        for leftover in (scratch, before):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def content_hash(*parts: Path | bytes) -> str:

@@ -18,6 +18,7 @@ from procir.model.embedder import ProCIR
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
 from procir.model.tokenizers import EMBEDDING_TOKEN, special_id
+from procir.records import replacing_folder
 from procir.types import Query
 
 FILES = {
@@ -332,7 +333,7 @@ def test_a_failing_exchange_puts_the_old_checkpoint_back(saved, tmp_path, monkey
         return replace(path, other)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="went away"), checkpoint.replacing(target) as scratch:
+    with pytest.raises(OSError, match="went away"), replacing_folder(target) as scratch:
         (scratch / "config.json").write_text("{}")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert snapshot(target) == snapshot(saved)

@@ -74,9 +74,8 @@ class HttpAnnotator:
         self._transport.stop()
 
     def key(self, request: Request[Any]) -> str:
-        """The key of a question: pictures, texts, schema, model and parameters, and nothing else, change it."""
-        content = [request.digest, FORMAT, self.settings.parameters()]
-        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """The key of a question; see `question_key`."""
+        return question_key(request, self.settings)
 
     def known(self, keys: Iterable[str]) -> dict[str, Decision]:
         """What became of those questions that are decided."""
@@ -163,6 +162,12 @@ class HttpAnnotator:
         if errand.answered:
             self._transport.settle(errand, None)
             raise AnswerError(f"the reply of the endpoint cannot be read ({error})") from error
+
+
+def question_key(request: Request[Any], settings: AnnotatorSettings) -> str:
+    """The key of a question in the ledger: pictures, texts, schema, model and parameters change it, nothing else."""
+    content = [request.digest, FORMAT, settings.parameters()]
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 async def _load(request: Request[Any]) -> list[bytes]:

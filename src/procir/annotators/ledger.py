@@ -183,6 +183,11 @@ class Ledger:
         names = ("stage", "model", "calls", "input", "output", "dollars")
         return [Usage(**dict(zip(names, row, strict=True))) for row in self._rows(sql, [])]
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """How many questions are answered and how many have failed, by stage."""
+        sql = "SELECT stage, count(answer), count(reason) FROM outcomes GROUP BY stage ORDER BY stage"
+        return {stage: (answered, failed) for stage, answered, failed in self._rows(sql, [])}
+
     def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
         """The content hash of each file; files of known path, size and time of change are not read.
 

@@ -44,7 +44,8 @@ def panorama(views: Sequence[Path], digests: Sequence[str], *, height: int = HEI
     assert 0 < len(views) == len(digests), (len(views), len(digests))
     common, widths = _lay_out([image_size(view) for view in views], height, width)
     made = sha256(json.dumps(["panorama", _WAY, _QUALITY, common, widths, list(digests)]).encode()).hexdigest()
-    picture = Picture(digest=made, load=partial(_stitch, tuple(views), common, widths))
+    size = sum(widths), common
+    picture = Picture(digest=made, load=partial(_stitch, tuple(views), common, widths), size=lambda: size)
     return Panorama(picture=picture, boxes=_boxes(widths))
 
 

@@ -19,12 +19,22 @@ _CAPTIONS = ("image caption", "long caption", "short caption")
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:
-    """Write statistics.json, statistics.md, views.png and words.png. Raises DataError without a product or a text."""
-    pictures = {"views.png": views_picture(statistics), "words.png": words_picture(statistics)}
-    for name, content in pictures.items():
-        write_bytes(folder / name, content)
+    """Write statistics.json, statistics.md, and the pictures that there is something to draw for."""
+    shown = "".join(f"\n![{name.removesuffix('.png')}]({name})\n" for name in write_pictures(folder, statistics))
     write_json(folder / "statistics.json", statistics.to_json())
-    write_text(folder / "statistics.md", f"# Statistics\n\n{markdown(statistics)}")
+    write_text(folder / "statistics.md", f"# Statistics\n\n{markdown(statistics)}{shown}")
+
+
+def write_pictures(folder: Path, statistics: Statistics) -> tuple[str, ...]:
+    """Write views.png and words.png, each unless there is nothing to draw, and say which there are."""
+    written = []
+    if any(histogram.total for histogram in statistics.views.values()):
+        write_bytes(folder / "views.png", views_picture(statistics))
+        written.append("views.png")
+    if any(statistics.words_of(kind).total for kind in KINDS):
+        write_bytes(folder / "words.png", words_picture(statistics))
+        written.append("words.png")
+    return tuple(written)
 
 
 def markdown(statistics: Statistics) -> str:

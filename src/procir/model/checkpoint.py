@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from transformers import (
 from procir.errors import CheckpointError, ConfigError
 from procir.model.pixels import MEAN, STD, PixelSettings
 from procir.model.tokenizers import special_id
+from procir.records import replacing_folder
 
 SETTINGS_FILE = "procir.json"
 _SENTENCE_TRANSFORMERS: Mapping[str, Mapping[str, Any] | list[Any]] = {
@@ -70,7 +68,7 @@ def save(
     """
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file()):
         raise CheckpointError(f"{path} is no checkpoint that could be replaced: choose a new or an empty folder")
-    with replacing(path) as folder:
+    with replacing_folder(path) as folder:
         state = network.state_dict()
         if network.config.tie_word_embeddings:
             state.pop("lm_head.weight", None)
@@ -86,28 +84,6 @@ def save(
         for name, content in _SENTENCE_TRANSFORMERS.items():
             _write_json(folder / name, content)
         (folder / "README.md").write_text(card or _CARD, encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails.
-
-    What was at `path` is removed last: at every moment one of both is whole.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    before = scratch.with_name(f"{scratch.name}-before")
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        if path.exists():
-            path.replace(before)
-        scratch.replace(path)
-    finally:
-        if before.exists() and not path.exists():
-            before.replace(path)
-        for leftover in (scratch, before):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def require_embedding_row(network: Any, tokenizer: Any, token: str) -> None:

@@ -109,7 +109,7 @@ def evaluate_model(
         if check_first and rank.number == 0:
             _decode(split, source.allow_missing)
         clock = Clock()
-        embedder = _embedder(choice, rank)
+        embedder = load_embedder(choice, rank)
         require_room(embedder, split)
         evaluation, rows = evaluate_all(rank.share(embedder), split, plain=plain, dims=dims)
         clock.lap("evaluation")
@@ -130,7 +130,7 @@ def encode(
     """Write the embeddings of a split's products, queries or captions into `out`, or go on there."""
     _require_workers(workers)
     split = _read(source, captions_required=what == "captions")
-    embedder = _embedder(choice, ALONE)
+    embedder = load_embedder(choice, ALONE)
     require_room(embedder, split)
     ids, items = _encodable(split, what)
     if cluster is None:
@@ -146,11 +146,11 @@ def encode(
     say(f"{len(found.ids):,} embeddings of {embedder.dim} numbers are in {out.resolve()}", "bold")
 
 
-def _embedder(choice: ModelChoice, rank: Rank) -> ProCIR:
-    """A checkpoint in float32, bfloat16, or with int8 matrices and the rest in float32."""
+def load_embedder(choice: ModelChoice, rank: Rank) -> ProCIR:
+    """The shipped checkpoint or another one, in float32, bfloat16, or with int8 matrices and the rest in float32."""
     int8 = choice.dtype == "int8"
     return ProCIR.from_pretrained(
-        choice.model,
+        tiny.starter_folder() if choice.model == "starter" else choice.model,
         dtype=torch.float32 if int8 else getattr(torch, choice.dtype),
         device=usable_device(rank.device(choice.device)),
         embedding_token=choice.embedding_token,
@@ -160,7 +160,7 @@ def _embedder(choice: ModelChoice, rank: Rank) -> ProCIR:
 
 def _load_encoder(choice: ModelChoice, what: str) -> Encode[Any]:
     """What a process of a cluster encodes with."""
-    return _encoder(_embedder(choice, ALONE), what)
+    return _encoder(load_embedder(choice, ALONE), what)
 
 
 def _encoder(embedder: ProCIR, what: str) -> Encode[Any]:

@@ -1,32 +1,250 @@
-"""What `procir construct` does: run the stages, say where they stand, what they cost, and export the result."""
+"""What `procir construct` does: run the stages, say where they stand and what they cost, export the result."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from procir.annotators.budget import Budget, Estimate, estimate
+from rich.table import Table
+
+from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator
-from procir.annotators.ledger import Ledger, Usage
+from procir.annotators.ledger import Ledger
 from procir.annotators.settings import AnnotatorSettings, read_settings
-from procir.catalog.products import Stock, read_products
-from procir.catalog.released import write_split
-from procir.construct.caption import caption_questions
+from procir.catalog.products import SPLITS, Stock, read_products
+from procir.catalog.released import read_split, report, write_split
+from procir.construct.checks import RANGES, word_report
 from procir.construct.construction import STAGES, Construction, construct
 from procir.construct.domain import read_domain
+from procir.construct.dry_run import expected_use
+from procir.construct.export import export_parquet
+from procir.construct.llama_factory import export_llama_factory
 from procir.construct.questions import CAPTION
-from procir.construct.work import Work
-from procir.errors import ConfigError, DataError
-from procir.model.embedder import ProCIR
+from procir.construct.statistics import Statistics, collect
+from procir.construct.tables import write_statistics
+from procir.construct.verdicts import Verdict, read_verdicts, write_verdicts
+from procir.construct.work import Progress, Work
+from procir.errors import MissingDataError
 from procir.model.prefix import fingerprint
-from procir.recipes import tiny
-from procir.recipes.choices import ModelChoice
+from procir.protocols import Embedder
+from procir.recipes.choices import ConstructChoice, ModelChoice
+from procir.recipes.commands import load_embedder
 from procir.recipes.console import Advance, console, say, show_load, show_skipped, stage
-from procir.records import read_json, replacing, write_json, write_jsonl
+from procir.recipes.ranks import ALONE
+from procir.records import data_hash, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split
+
+LEDGER, FAILURES, VERDICTS, DATA = "ledger.sqlite", "failures.jsonl", "verdicts.jsonl", "data"
+
+Format = Literal["parquet", "llama-factory"]
+
+
+def run_construction(
+    choice: ConstructChoice, model: ModelChoice, out: Path, *, budget: float | None, retry_failed: bool
+) -> Construction:
+    """Make a data set, or go on where an earlier run stopped; it ends up in `out`/data.
+
+    Raises ExhaustedError when a key, a quota or the budget is used up: what was answered is kept.
+    """
+    settings, stock = read_settings(choice.annotators), _read(choice)
+    with _opened(choice, out, retry_failed=retry_failed) as work:
+        for call in work.ledger.lost():
+            say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
+        made = asyncio.run(_stages(work, settings, budget, stock, model, out, choice))
+    _write(out, choice, stock, made)
+    return made
+
+
+def show_dry_run(choice: ConstructChoice, out: Path) -> None:
+    """Print what a run would ask at most, without asking anything; no key is needed."""
+    settings, stock = read_settings(choice.annotators), _read(choice)
+    table = Table("stage", "model", "questions", "input tokens", "output tokens at most", "dollars at most", box=None)
+    with _opened(choice, out) as work:
+        found = expected_use(work, settings, stock, settings[CAPTION].picture_side)
+    for name, use in found.items():
+        price = "no prices in the settings" if use.dollars is None else f"{use.dollars:,.2f}"
+        counts = (f"{number:,}" for number in (use.requests, use.input_tokens, use.output_tokens))
+        table.add_row(name, settings[name].model, *counts, price)
+    console.print(table)
+
+
+def show_status(out: Path) -> None:
+    """Print how many questions of each stage are answered and failed, and what may have been lost."""
+    table = Table("stage", "answered", "failed", box=None)
+    with Ledger.read(out / LEDGER) as ledger:
+        for name, (answered, failed) in ledger.counts().items():
+            table.add_row(name, f"{answered:,}", f"{failed:,}")
+        lost = ledger.lost()
+    console.print(table)
+    say(f"{len(lost):,} calls were under way when a run ended; they may have been billed")
+    for call in lost[:10]:
+        say(f"  {call.stage} of {call.item} by {call.model}", "dim")
+    done = (out / DATA).is_dir()
+    say(
+        f"The data set is in {out / DATA}" if done else "The data set is not finished: run `procir construct run` again"
+    )
+
+
+def show_cost(out: Path) -> None:
+    """Print what was used so far, by stage and model."""
+    table = Table("stage", "model", "calls", "input tokens", "output tokens", "dollars", box=None)
+    with Ledger.read(out / LEDGER) as ledger:
+        for use in ledger.usage():
+            price = "unknown" if use.dollars is None else f"{use.dollars:,.2f}"
+            table.add_row(
+                use.stage, use.model, *(f"{number:,}" for number in (use.calls, use.input, use.output)), price
+            )
+    console.print(table)
+
+
+def export(out: Path, to: Path, form: Format, *, embed: bool, title: str, token: str, seed: int) -> None:
+    """Write a finished data set anew in another format."""
+    splits = _finished(out)
+    if form == "parquet":
+        verdicts = _by_split(out, splits)
+        configs = export_parquet(
+            to, splits, title=title, statistics=_statistics(splits, read_verdicts(out / VERDICTS)), verdicts=verdicts,
+            embed=embed,
+        )  # fmt: skip
+        say(f"{len(configs)} configs are in {to}: see its README.md before you publish it")
+        return
+    for split in splits:
+        report = export_llama_factory(
+            to / split.name, split, images=(out / DATA / "images").resolve(), embedding_token=token, seed=seed
+        )
+        show_load(f"{to / split.name}", report)
+
+
+def _read(choice: ConstructChoice) -> Stock:
+    stock, report = read_products(choice.catalogue, images=choice.images, allow_missing=choice.allow_missing)
+    show_load(str(choice.catalogue), report)
+    return stock
+
+
+@contextmanager
+def _opened(choice: ConstructChoice, out: Path, *, retry_failed: bool = False) -> Iterator[Work]:
+    """A run's work, with bars on the screen; what failed is written down however it ends."""
+    domain = read_domain(choice.domain)
+    out.mkdir(parents=True, exist_ok=True)
+    with Ledger.open(out / LEDGER) as ledger, _bars() as progress:
+        work = Work(ledger=ledger, domain=domain, retry_failed=retry_failed, progress=progress)
+        try:
+            yield work
+        finally:
+            write_jsonl(out / FAILURES, work.failures)
+
+
+async def _stages(
+    work: Work,
+    settings: Mapping[str, AnnotatorSettings],
+    budget: float | None,
+    stock: Stock,
+    model: ModelChoice,
+    out: Path,
+    choice: ConstructChoice,
+) -> Construction:
+    _stop_on_sigterm()
+    limit = None if budget is None else Budget(budget)
+    async with AsyncExitStack() as stack:
+        annotators = {
+            name: await stack.enter_async_context(HttpAnnotator(settings[name], work.ledger, limit)) for name in STAGES
+        }
+        return await construct(
+            work, annotators, stock, lambda: _embedder(model), out,
+            picture_side=settings[CAPTION].picture_side, validation_share=choice.validation_share, seed=choice.seed,
+        )  # fmt: skip
+
+
+def _stop_on_sigterm() -> None:
+    """End as an interrupt does: nothing leaves any more, and what was sent is waited for."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+@cache
+def _embedder(model: ModelChoice) -> tuple[Embedder, str]:
+    embedder = load_embedder(model, ALONE)
+    return embedder, fingerprint(embedder)
+
+
+def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction) -> None:
+    """The data set, the verdicts and the statistics."""
+    images = (choice.images or choice.catalogue / "images").resolve()
+    splits = [split for split in made.splits.values() if split.products]
+    with replacing_folder(out / DATA) as folder:
+        for split in splits:
+            write_split(folder, split)
+        (folder / "images").symlink_to(images)
+    write_verdicts(out / VERDICTS, made.verdicts)
+    write_statistics(out / "statistics", _statistics(splits, made.verdicts))
+    counts = {"products": len(stock.products), "left_out": made.left_out.counts, "seed": choice.seed}
+    write_json(out / "construction.json", counts | {split.name: data_hash(split) for split in splits})
+    for split in splits:
+        show_load(split.name, report(split))
+    show_skipped(LoadReport(skipped=made.left_out.counts, examples=made.left_out.examples()))
+    _warn_of_lengths(splits)
+    say(
+        f"The data set is in {(out / DATA).resolve()}, its statistics in {out / 'statistics' / 'statistics.md'}", "bold"
+    )
+
+
+def _warn_of_lengths(splits: Iterable[Split]) -> None:
+    """Texts outside the word ranges are kept, and counted."""
+    captions = (caption for split in splits for caption in split.captions.values())
+    triplets = (triplet for split in splits for triplet in split.triplets)
+    for kind, found in word_report(captions, triplets).items():
+        if found.below or found.above:
+            words = RANGES[kind]
+            console.print(
+                f"  [yellow]{found.below + found.above:,} of {found.texts:,}[/] {kind}s are not of "
+                f"{words.start} to {words.stop - 1} words: {found.below:,} shorter, {found.above:,} longer"
+            )
+
+
+def _statistics(splits: Iterable[Split], verdicts: Iterable[Verdict]) -> Statistics:
+    checked, wrong = Counter[str](), Counter[str]()
+    for verdict in verdicts:
+        checked[verdict.key.dataset] += 1
+        wrong[verdict.key.dataset] += verdict.has_error
+    return collect(splits, {dataset: (count, wrong[dataset]) for dataset, count in checked.items()})
+
+
+def _finished(out: Path) -> list[Split]:
+    if not (out / DATA).is_dir():
+        raise MissingDataError(f"{out}: holds no finished data set; run `procir construct run --out {out}` to its end")
+    names = [name for name in SPLITS if (out / DATA / f"{name}_captions.jsonl").is_file()]
+    return [read_split(out / DATA, name)[0] for name in names]
+
+
+def _by_split(out: Path, splits: Iterable[Split]) -> dict[str, list[Verdict]]:
+    """The verdicts on the products of each split; those on removed products go with the training split."""
+    of_product = {key: split.name for split in splits for key in split.products}
+    found: dict[str, list[Verdict]] = {}
+    for verdict in read_verdicts(out / VERDICTS):
+        found.setdefault(of_product.get(verdict.key, "train"), []).append(verdict)
+    return found
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """A progress bar a stage, one after another."""
+    with ExitStack() as stack:
+        shown: list[tuple[str, Advance]] = []
+
+        def show(name: str, answers: int, failures: int, total: int) -> None:
+            if not shown or shown[0][0] != name:
+                stack.close()
+                shown[:] = [(name, stack.enter_context(stage(_TITLES.get(name, name.capitalize()))))]
+            shown[0][1](answers + failures, max(total, answers + failures), f"{failures:,} failed" if failures else "")
+
+        yield show
+
+
+_TITLES = {"caption": "Captions", "verify": "Left/right", "triplets": "Triplets"}

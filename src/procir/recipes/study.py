@@ -14,8 +14,8 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from procir.errors import ConfigError, TrainingError
-from procir.model.checkpoint import replacing
 from procir.recipes.console import Advance
+from procir.records import replacing_folder
 from procir.train import optimizers
 
 _WEIGHTS, _RECORD = "weights.safetensors", "record.json"
@@ -82,7 +82,7 @@ def once(
     started = time.perf_counter()
     marks = learn()
     record = {"config": config, "marks": marks, "seconds": round(time.perf_counter() - started, 1)}
-    with replacing(folder) as scratch:
+    with replacing_folder(folder) as scratch:
         save_model(module, str(scratch / _WEIGHTS))
         (scratch / _RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
     return record

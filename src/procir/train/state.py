@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch.optim import Optimizer
 
 from procir.errors import CheckpointError, TrainingError
-from procir.model.checkpoint import replacing
 from procir.model.embedder import ProCIR
+from procir.records import replacing_folder
 from procir.train.config import TrainConfig
 
 _STATE_FILE = "state.json"
@@ -25,7 +25,7 @@ def save(
     out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], config: TrainConfig, data_hash: str
 ) -> None:
     """Write the checkpoint of a step, then remove the oldest beyond `config.keep_checkpoints`."""
-    with replacing(_folder(out) / f"step-{step:07d}") as folder:
+    with replacing_folder(_folder(out) / f"step-{step:07d}") as folder:
         model.save_pretrained(folder / "model")
         torch.save([optimizer.state_dict() for optimizer in optimizers], folder / "optimizers.pt")
         facts = {"step": step, "config": asdict(config), "data_hash": data_hash}
