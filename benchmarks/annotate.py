@@ -154,13 +154,19 @@ def main() -> int:
     finally:
         server.terminate()
         server.join()
-    print(f"{os.cpu_count()} cores, {IN_FLIGHT} in flight, answers after {SECONDS * 1000:.0f} ms, {QUESTIONS} questions")
+    print(
+        f"{os.cpu_count()} cores, {IN_FLIGHT} in flight, answers after {SECONDS * 1000:.0f} ms, {QUESTIONS} questions"
+    )
     print(f"ideal {ideal:.0f} questions a second, bare client {peer:.0f}, annotator and ledger {rate:.0f}; "
           f"{cpu:.2f} ms of CPU a question (target {CPU_MS:g})")  # fmt: skip
     claim = "an annotator gives 95% of the ideal throughput, 64 in flight and 100 ms an answer, under 3 ms of CPU each"
     value = rate / ideal
     holds = value >= TARGET and cpu < CPU_MS
-    print(json.dumps({"claim": claim, "value": round(value, 3), "cpu_ms": round(cpu, 2), "target": TARGET, "holds": holds}))
+    print(
+        json.dumps(
+            {"claim": claim, "value": round(value, 3), "cpu_ms": round(cpu, 2), "target": TARGET, "holds": holds}
+        )
+    )
     return 0 if holds else 1
 
 

@@ -125,7 +125,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
     with explained(path):
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise LedgerError(f"{path}: damaged ({found}): restore it from a copy, or choose another file")
+        raise LedgerError(
+            f"{path}: damaged ({' '.join(found.split())}): restore it from a copy, or choose another file"
+        )
 
 
 class Writer:
