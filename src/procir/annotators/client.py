@@ -122,9 +122,13 @@ class HttpAnnotator:
 
     async def _reply(self, request: Request[AnswerT], key: str, after: Sequence[ModelMessage]) -> ModelResponse:
         """What a model says to a question and the messages after it, paid for once."""
-        paid = self.ledger.raw(key) is not None
-        pictures = None if paid else await _load(request)
-        errand = await self._errand(request, key, paid=paid)
+        call = Call(key=key, stage=request.stage, item=request.item, model=self.settings.model)
+        raw = self.ledger.raw(key)
+        if raw is None:
+            # Beside the loop, for pictures are opened here.
+            errand, pictures = await asyncio.to_thread(self._prepare, request, call)
+        else:
+            errand, pictures = Errand(call=call, raw=raw, tokens=0, price=0.0), None
         token = ERRAND.set(errand)
         try:
             reply = await self._model.request(
@@ -141,14 +145,12 @@ class HttpAnnotator:
         self.ledger.spend(key, used)
         return reply
 
-    async def _errand(self, request: Request[AnswerT], key: str, *, paid: bool) -> Errand:
-        call = Call(key=key, stage=request.stage, item=request.item, model=self.settings.model)
-        if paid:
-            return Errand(call=call, tokens=0, price=0.0)
-        question_tokens = await asyncio.to_thread(input_tokens, request, self.settings)
-        most = self.settings.max_tokens
-        price = self.settings.dollars(question_tokens, most) or 0.0
-        return Errand(call=call, tokens=question_tokens + most, price=price)
+    def _prepare(self, request: Request[AnswerT], call: Call) -> tuple[Errand, list[bytes]]:
+        """A call to be paid for, and the bytes of its pictures. Raises ImageError."""
+        asked, most = input_tokens(request, self.settings), self.settings.max_tokens
+        price = self.settings.dollars(asked, most) or 0.0
+        pictures = [part.load() for part in request.parts if isinstance(part, Picture)]
+        return Errand(call=call, raw=None, tokens=asked + most, price=price), pictures
 
     def _failed(self, errand: Errand, error: Exception) -> None:
         """Raise what procir says of a failure that came up through the SDK; return if it has nothing to say."""
@@ -168,12 +170,6 @@ def question_key(request: Request[Any], settings: AnnotatorSettings) -> str:
     """The key of a question in the ledger: pictures, texts, schema, model and parameters change it, nothing else."""
     content = [request.digest, FORMAT, settings.parameters()]
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-async def _load(request: Request[Any]) -> list[bytes]:
-    """The bytes of the pictures, loaded beside the loop. Raises ImageError."""
-    pictures = [part for part in request.parts if isinstance(part, Picture)]
-    return await asyncio.to_thread(lambda: [picture.load() for picture in pictures]) if pictures else []
 
 
 def _derived(key: str, why: str) -> str:

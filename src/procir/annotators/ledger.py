@@ -216,7 +216,7 @@ class Ledger:
             return self._reader.execute(sql, values).fetchall()
 
     async def _write(self, *statements: Statement) -> None:
-        await asyncio.wrap_future(self._writing().submit(*statements))
+        await self._writing().commit(*statements)
 
     def _writing(self) -> Writer:
         if self._writer is None:

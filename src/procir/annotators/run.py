@@ -143,7 +143,7 @@ class _Team:
 
     async def finish(self) -> None:
         """Give up what waits, and wait for what was sent: it is paid for."""
-        if self._tasks:
+        if self.running:
             self.stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
