@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +14,8 @@ import httpx2
 from pydantic_ai.messages import ModelMessage, ModelResponse
 
 from procir.annotators.answers import read_answer
-from procir.annotators.budget import Budget, input_tokens
-from procir.annotators.ledger import Call, Decision, Ledger
+from procir.annotators.budget import Spending, input_tokens
+from procir.annotators.ledger import Call, Decision, PaidAnswers
 from procir.annotators.models import (
     FORMAT,
     check_reply,
@@ -27,6 +27,7 @@ from procir.annotators.models import (
     spent,
 )
 from procir.annotators.request import AnswerT, Picture, Request
+from procir.annotators.run import Outcome, Progress, annotate
 from procir.annotators.settings import AnnotatorSettings
 from procir.annotators.transport import ERRAND, Errand, LedgerTransport
 from procir.errors import AnswerError, ConfigError, ExhaustedError, ProcirError, RefusedError, UnansweredError
@@ -41,7 +42,7 @@ class HttpAnnotator:
     Raises ConfigError without a key, and for a budget without prices.
     """
 
-    def __init__(self, settings: AnnotatorSettings, ledger: Ledger, budget: Budget | None = None) -> None:
+    def __init__(self, settings: AnnotatorSettings, ledger: PaidAnswers, budget: Spending | None = None) -> None:
         if budget and not settings.priced:
             raise ConfigError(
                 f"a budget needs the prices of {settings.model}: set input_price and output_price, or leave the budget"
@@ -85,6 +86,12 @@ class HttpAnnotator:
         """Keep what became of a question, also if it was answered otherwise, as a part of another one."""
         call = Call(key=self.key(request), stage=request.stage, item=request.item, model=self.settings.model)
         await self.ledger.decide(call, decision)
+
+    def outcomes(
+        self, requests: Iterable[Request[AnswerT]], *, retry_failed: bool = False, progress: Progress = lambda *_: None
+    ) -> AsyncGenerator[Outcome[AnswerT], None]:
+        """The outcome of each question, as they come; see `procir.annotators.run.annotate`."""
+        return annotate(self, requests, retry_failed=retry_failed, progress=progress)
 
     async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
         """The checked answer to a question, noted in the ledger; a higher `round` asks anew after a failure.

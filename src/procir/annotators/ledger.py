@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
 from procir.errors import LedgerError, MissingDataError
@@ -82,6 +82,46 @@ class Usage:
             f"{self.stage}, {self.model}: {self.calls} calls, {self.input} input and {self.output} output tokens, "
             f"{price}"
         )
+
+
+class PaidAnswers(Protocol):
+    """What annotators and stages ask of the ledger, in this process or behind an actor; see `Ledger`."""
+
+    def known(self, keys: Iterable[str]) -> dict[str, Decision]:
+        """What became of those questions that are decided."""
+        ...
+
+    def raw(self, key: str) -> bytes | None:
+        """The body of an answer as it came."""
+        ...
+
+    def spend(self, key: str, spent: Spent) -> None:
+        """Note what an answer used."""
+        ...
+
+    def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The content hash of each file."""
+        ...
+
+    def lost(self) -> list[Call]:
+        """Calls that were under way when a run ended without closing them."""
+        ...
+
+    async def begin(self, call: Call, attempt: int) -> str:
+        """Note that a call is about to leave."""
+        ...
+
+    async def fail(self, note: str, reason: str) -> None:
+        """Close the note of a call that brought no answer."""
+        ...
+
+    async def receive(self, note: str, call: Call, raw: bytes, seconds: float) -> None:
+        """Keep the body of an answer as it came."""
+        ...
+
+    async def decide(self, call: Call, decision: Decision) -> None:
+        """Keep what became of a question."""
+        ...
 
 
 class Ledger:

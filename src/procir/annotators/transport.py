@@ -16,8 +16,8 @@ import httpx2
 import tenacity
 from aiolimiter import AsyncLimiter
 
-from procir.annotators.budget import Budget
-from procir.annotators.ledger import Call, Ledger
+from procir.annotators.budget import Spending
+from procir.annotators.ledger import Call, PaidAnswers
 from procir.annotators.settings import AnnotatorSettings
 from procir.errors import AnswerError, ConfigError, ExhaustedError, UnansweredError
 
@@ -82,7 +82,7 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
     Only answers reach the SDK; what an endpoint refuses is raised as an error of procir.
     """
 
-    def __init__(self, settings: AnnotatorSettings, ledger: Ledger, budget: Budget | None, secret: str) -> None:
+    def __init__(self, settings: AnnotatorSettings, ledger: PaidAnswers, budget: Spending | None, secret: str) -> None:
         self._settings = settings
         self._ledger = ledger
         self._budget = budget

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from procir.annotators.ledger import Ledger
+from procir.annotators.ledger import PaidAnswers
 from procir.construct.panorama import panorama
 from procir.construct.prompts.schemas import CaptionAnswer
 from procir.construct.questions import Described
@@ -30,7 +30,7 @@ class Material:
     digests: tuple[str, ...]
 
 
-def materials(ledger: Ledger, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
+def materials(ledger: PaidAnswers, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
     """The products with their views' hashes; those with a view that cannot be read are skipped with the reason."""
     for chunk in chunks(products, CHUNK):
         yield from _hashed(ledger, chunk, skip)
@@ -43,7 +43,7 @@ def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
         yield part
 
 
-def _hashed(ledger: Ledger, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
+def _hashed(ledger: PaidAnswers, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
     try:
         digests = ledger.file_digests(view.path for product in products for view in product.views)
     except DataError as error:
@@ -62,7 +62,7 @@ class Captioned:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: PaidAnswers,
         products: Mapping[ProductKey, Product],
         keys: Mapping[ProductKey, str],
         schema: type[CaptionAnswer],
