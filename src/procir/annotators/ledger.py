@@ -168,7 +168,7 @@ class Ledger:
         return found
 
     def lost(self) -> list[Call]:
-        """Calls that were under way when a run ended without closing them: they may have been billed."""
+        """Calls that were under way, or just about to leave, when a run was cut off: they may have been billed."""
         sql = "SELECT key, stage, item, model FROM intents WHERE result = 'lost' ORDER BY started, id"
         rows = self._rows(sql, [])
         return [Call(key=key.hex(), stage=stage, item=item, model=model) for key, stage, item, model in rows]

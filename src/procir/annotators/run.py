@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 from procir.annotators.ledger import Decision
 from procir.annotators.request import AnswerT, Request
@@ -19,6 +19,7 @@ CHUNK = 256
 """Questions that are drawn and looked up in the ledger at once."""
 
 
+@runtime_checkable
 class Annotator(Protocol):
     """What a run asks of an annotator."""
 
