@@ -48,7 +48,7 @@ def test_a_file_changes_single_fields_of_a_stage(tmp_path):
         ("[caption]\nmodle = 'x'", r"a.toml: \[caption\] has no field 'modle': did you mean 'model'\?"),
         (
             "[captoin]\nmodel = 'x'",
-            r"a.toml: \[captoin\] is no stage: did you mean 'caption'\? Known are caption, verify",
+            r"a.toml: \[captoin\] is no stage: did you mean 'caption'\? Known are caption,",
         ),
         ("caption = 1", r"a.toml: caption is a value, not a table: write \[caption\]"),
         ("[caption]\nmax_tokens = '8'", r"a.toml: \[caption\] max_tokens is '8': Input should be a valid integer"),

@@ -154,7 +154,10 @@ def test_the_lock_ends_with_its_process(path):
 
 def test_files_that_are_no_ledger(tmp_path):
     (tmp_path / "text").write_text("not a database" * 100)
-    with pytest.raises(LedgerError, match="text: damaged, or no ledger .*: restore it"), Ledger.open(tmp_path / "text"):
+    with (
+        pytest.raises(LedgerError, match=r"text: damaged, or no .*: restore it"),
+        Ledger.open(tmp_path / "text"),
+    ):
         pass
     other = sqlite3.connect(tmp_path / "other")
     other.execute("CREATE TABLE t (x)")
@@ -192,7 +195,7 @@ def test_damage_in_the_middle_is_found(path):
     page = len(content) // 4096 // 2 * 4096
     content[page : page + 4096] = b"\xff" * 4096
     path.write_bytes(content)
-    with pytest.raises(LedgerError, match="damaged .*: restore it"), Ledger.open(path):
+    with pytest.raises(LedgerError, match=r"damaged .*: restore it"), Ledger.open(path):
         pass
 
 
@@ -297,7 +300,7 @@ def test_files_are_read_once(path, tmp_path, monkeypatch):
         assert found == expected | {files[1]: content_hash(files[1])}
         assert found[files[1]] != expected[files[1]]
         files[2].unlink()
-        with pytest.raises(MissingDataError, match="2.jpg: cannot be hashed"):
+        with pytest.raises(MissingDataError, match=r"2\.jpg: cannot be hashed"):
             ledger.file_digests(files)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from procir.annotators.request import AnswerT, Picture, Request, schema_text
 from procir.annotators.settings import AnnotatorSettings
@@ -51,6 +51,7 @@ def estimate(requests: Iterable[Request[AnswerT]], settings: AnnotatorSettings) 
     return Estimate(requests=count, input_tokens=total, output_tokens=output, dollars=settings.dollars(total, output))
 
 
+@runtime_checkable
 class Spending(Protocol):
     """What calls ask of a budget, in this process or behind an actor; see `Budget`."""
 

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
 from procir.errors import LedgerError, MissingDataError
@@ -84,6 +84,7 @@ class Usage:
         )
 
 
+@runtime_checkable
 class PaidAnswers(Protocol):
     """What annotators and stages ask of the ledger, in this process or behind an actor; see `Ledger`."""
 
@@ -208,7 +209,7 @@ class Ledger:
         return found
 
     def lost(self) -> list[Call]:
-        """Calls that were under way when a run ended without closing them: they may have been billed."""
+        """Calls that were under way, or just about to leave, when a run was cut off: they may have been billed."""
         sql = "SELECT key, stage, item, model FROM intents WHERE result = 'lost' ORDER BY started, id"
         rows = self._rows(sql, [])
         return [Call(key=key.hex(), stage=stage, item=item, model=model) for key, stage, item, model in rows]

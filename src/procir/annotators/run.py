@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 from procir.annotators.ledger import Decision
 from procir.annotators.request import AnswerT, Request
@@ -23,6 +23,7 @@ Progress = Callable[[int, int], None]
 """Told the numbers of answers and of failures so far."""
 
 
+@runtime_checkable
 class Annotator(Protocol):
     """What the stages ask of an annotator."""
 
@@ -45,6 +46,7 @@ class Annotator(Protocol):
         ...
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What a run asks of one annotator in this process."""
 
