@@ -10,6 +10,7 @@ import textwrap
 import time
 
 import pytest
+from PIL import Image
 
 from procir.annotators.ledger import Call, Decision, Ledger, Spent, Usage
 from procir.errors import LedgerError, MissingDataError
@@ -281,27 +282,41 @@ def test_a_full_disk_stops_cleanly(path):
     assert kept == list(range(int(done)))
 
 
+def digests(ledger, files):
+    return {file: seen.digest for file, seen in ledger.pictures(files).items()}
+
+
+def test_sizes_of_pictures_are_kept(path, tmp_path, monkeypatch):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for _ in range(2):
+        with Ledger.open(path) as ledger:
+            assert [seen.size for seen in ledger.pictures(files).values()] == [(30, 20), None]
+        monkeypatch.setattr("procir.annotators.ledger.image_size", None)  # not asked again
+
+
 def test_files_are_read_once(path, tmp_path, monkeypatch):
     files = [tmp_path / f"{number}.jpg" for number in range(3)]
     for file in files:
         file.write_text(file.name)
     expected = {file: content_hash(file) for file in files}
     with Ledger.open(path) as ledger:
-        assert ledger.file_digests(files) == expected
+        assert digests(ledger, files) == expected
     read = []
     monkeypatch.setattr("procir.annotators.ledger.content_hash", lambda file: read.append(file) or content_hash(file))
     with Ledger.open(path) as ledger:
-        assert ledger.file_digests(files) == expected
+        assert digests(ledger, files) == expected
         assert read == []
         files[1].write_text("1.jpX")
         os.utime(files[1], ns=(time.time_ns(), files[1].stat().st_mtime_ns + 1))
-        found = ledger.file_digests(iter(files))
+        found = digests(ledger, iter(files))
         assert read == [files[1]]
         assert found == expected | {files[1]: content_hash(files[1])}
         assert found[files[1]] != expected[files[1]]
         files[2].unlink()
         with pytest.raises(MissingDataError, match=r"2\.jpg: cannot be hashed"):
-            ledger.file_digests(files)
+            ledger.pictures(files)
 
 
 def test_names_that_are_no_unicode(path, tmp_path):
@@ -309,4 +324,4 @@ def test_names_that_are_no_unicode(path, tmp_path):
     file.write_text("x")
     for _ in range(2):
         with Ledger.open(path) as ledger:
-            assert ledger.file_digests([file]) == {file: content_hash(file)}
+            assert digests(ledger, [file]) == {file: content_hash(file)}

@@ -21,7 +21,8 @@ from threading import Lock
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
-from procir.errors import LedgerError, MissingDataError
+from procir.errors import ImageError, LedgerError, MissingDataError
+from procir.images import image_size
 from procir.records import content_hash
 
 CHUNK = 500
@@ -84,6 +85,14 @@ class Usage:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture file: the hash of its content, and its width and height where its header can be read."""
+
+    digest: str
+    size: tuple[int, int] | None
+
+
 @runtime_checkable
 class PaidAnswers(Protocol):
     """What annotators and stages ask of the ledger, in this process or behind an actor; see `Ledger`."""
@@ -100,8 +109,8 @@ class PaidAnswers(Protocol):
         """Note what an answer used."""
         ...
 
-    def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The content hash of each file."""
+    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+        """Content hash and size of each picture."""
         ...
 
     def lost(self) -> list[Call]:
@@ -229,28 +238,29 @@ class Ledger:
         sql = "SELECT stage, count(answer), count(reason) FROM outcomes GROUP BY stage ORDER BY stage"
         return {stage: (answered, failed) for stage, answered, failed in self._rows(sql, [])}
 
-    def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The content hash of each file; files of known path, size and time of change are not read.
+    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+        """Content hash and size of each picture; files of known path, size and time of change are not opened.
 
         Raises MissingDataError for a file that cannot be read.
         """
-        digests: dict[Path, str] = {}
+        found: dict[Path, Seen] = {}
         with ThreadPoolExecutor() as pool:
             for part in _parts(paths):
-                digests.update(self._part_digests(part, pool))
-        return digests
+                found.update(self._part_pictures(part, pool))
+        return found
 
-    def _part_digests(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
+    def _part_pictures(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, Seen]:
         marks = {path: _mark(path) for path in paths}
-        sql = f"SELECT path, size, mtime_ns, digest FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
-        known = {tuple(row[:3]): row[3] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
-        digests = {path: known[mark].hex() for path, mark in marks.items() if mark in known}
-        new = [path for path in marks if path not in digests]
-        digests.update(zip(new, pool.map(content_hash, new), strict=True))
-        sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
+        sql = f"SELECT path, size, mtime_ns, digest, width, height FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
+        known = {tuple(row[:3]): row[3:] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
+        found = {path: _seen(*known[mark]) for path, mark in marks.items() if mark in known}
+        new = [path for path in marks if path not in found]
+        found.update(zip(new, pool.map(_look, new), strict=True))
+        sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
+        rows = ((*marks[path], _bytes(found[path].digest), *(found[path].size or (None, None))) for path in new)
         if new:
-            self._writing().submit(*((sql, (*marks[path], _bytes(digests[path]))) for path in new)).result()
-        return digests
+            self._writing().submit(*((sql, row) for row in rows)).result()
+        return found
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with explained(self.path), self._reading:
@@ -267,6 +277,18 @@ class Ledger:
 
 def _closed(note: str, result: str) -> Statement:
     return "UPDATE intents SET ended = ?, result = ? WHERE id = ?", (time.time(), result, note)
+
+
+def _look(path: Path) -> Seen:
+    digest = content_hash(path)
+    try:
+        return Seen(digest, image_size(path))
+    except ImageError:
+        return Seen(digest, None)
+
+
+def _seen(digest: bytes, width: int | None, height: int | None) -> Seen:
+    return Seen(digest.hex(), None if width is None or height is None else (width, height))
 
 
 def _mark(path: Path) -> tuple[bytes, int, int]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator, question_key
-from procir.annotators.ledger import Call, Decision, Ledger, Spent
+from procir.annotators.ledger import Call, Decision, Ledger, Seen, Spent
 from procir.annotators.request import AnswerT, Request
 from procir.annotators.run import Outcome, Progress, annotate, stored
 from procir.annotators.settings import AnnotatorSettings
@@ -70,9 +70,9 @@ class RemoteLedger:
         """Note what an answer used."""
         self.owner.ledger.remote("spend", key, spent)
 
-    def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The content hash of each file, as the owner's machine sees it."""
-        found: dict[Path, str] = self._now("file_digests", list(paths))
+    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+        """Content hash and size of each picture, as the owner's machine sees it."""
+        found: dict[Path, Seen] = self._now("pictures", list(paths))
         return found
 
     def lost(self) -> list[Call]:

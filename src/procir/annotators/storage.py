@@ -34,7 +34,8 @@ CREATE TABLE answers (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, r
     thinking_tokens INTEGER, dollars REAL);
 CREATE TABLE outcomes (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, answer TEXT, reason TEXT,
     round INTEGER, decided REAL);
-CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB) WITHOUT ROWID;
+CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB,
+    width INTEGER, height INTEGER) WITHOUT ROWID;
 """
 
 Statement = tuple[str, Sequence[Any]]
