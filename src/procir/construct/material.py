@@ -35,7 +35,7 @@ class Material:
 
 
 def materials(ledger: PaidAnswers, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
-    """The products with what is known of their views; those with a view that cannot be read are skipped with the reason."""
+    """The products with what is known of their views; those with an unreadable view are skipped with the reason."""
     for chunk in chunks(products, CHUNK):
         yield from _hashed(ledger, chunk, skip)
 
