@@ -67,6 +67,10 @@ class AnswerError(AnnotationError):
     """An annotator's answer cannot be used: it is no JSON of the schema, contradicts the question, or refuses."""
 
 
+class BadQuestionError(AnnotationError):
+    """A request that the built-in annotator cannot answer: no question of a stage, or about what it does not know."""
+
+
 class ExhaustedError(AnnotationError):
     """A key, a quota or a budget is used up; what was answered is kept, and a later run goes on."""
 

@@ -79,22 +79,30 @@ def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Ima
         raise ImageError(f"{name}: truncated or damaged ({error}); save the image again or fetch it anew") from error
 
 
-def image_size(path: Path, limits: ImageLimits = ImageLimits()) -> tuple[int, int]:
+def image_size(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> tuple[int, int]:
     """Width and height that `load_image` would give, from the file's header.
 
     A PNG without an orientation before its pixels is read whole, since one may follow them. Raises ImageError as
     `load_image` does, except for damage behind the header.
     """
-    name = str(path)
+    if isinstance(source, bytes):
+        name = f"image of {len(source)} bytes"
+        _check_bytes(len(source), name, limits)
+        return _upright_size(io.BytesIO(source), name, limits)
+    name = str(source)
     try:
-        _check_file(path, name, limits)
-        with path.open("rb") as file:
-            image = _header(file, name, limits)
-            # Pillow gives the size of a TIFF as it is upright, of others as it is stored.
-            turned = not isinstance(image, TiffImageFile) and _orientation(image) >= _LANDSCAPE_TO_PORTRAIT
+        _check_file(source, name, limits)
+        with source.open("rb") as file:
+            return _upright_size(file, name, limits)
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+def _upright_size(stream: _Stream, name: str, limits: ImageLimits) -> tuple[int, int]:
+    image = _header(stream, name, limits)
     width, height = image.size
+    # Pillow gives the size of a TIFF as it is upright, of others as it is stored.
+    turned = not isinstance(image, TiffImageFile) and _orientation(image) >= _LANDSCAPE_TO_PORTRAIT
     return (height, width) if turned else (width, height)
 
 

@@ -137,6 +137,7 @@ def test_exif_orientation_is_applied_once(
     options = {"lossless": True} if kind == "WEBP" else {}
     (tmp_path / "stored").write_bytes(encode(stored, kind, exif=exif, **options))
     assert image_size(tmp_path / "stored") == (shape[1], shape[0])
+    assert image_size((tmp_path / "stored").read_bytes()) == (shape[1], shape[0])
     image = load_image(tmp_path / "stored")
     shown = np.asarray(image)[:, :, 0]
     assert shown.shape == shape
@@ -225,6 +226,8 @@ def test_sizes_come_from_the_header_within_the_limits(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ImageError, match=said):
             image_size(path, limits)
+        with pytest.raises(ImageError, match=said):
+            image_size(path.read_bytes(), limits)
     path.write_bytes(png(60_000, 60_000))
     with pytest.raises(ImageError, match=r"noise\.jpg: 60000 x 60000 pixels, over the limit"):
         image_size(path)

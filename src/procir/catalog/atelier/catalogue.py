@@ -185,6 +185,11 @@ def _draw_all(
     write_jsonl(root / _MARK, [_mark(config)])
 
 
+def view_path(root: Path, key: ProductKey, number: int, view: str) -> Path:
+    """Where a view of a product is in a drawn catalogue; numbers count from 1."""
+    return _folder(root, key) / _file_name(number, view)
+
+
 def _folder(root: Path, key: ProductKey) -> Path:
     return root / "images" / key.dataset / key.product_id
 
@@ -204,7 +209,6 @@ def _draw_product(task: tuple[Garment, Path], size: int) -> None:
 def _as_split(root: Path, designed: DesignedSplit) -> Split:
     products = {}
     for key, garment in designed.garments.items():
-        folder = _folder(root, key)
-        views = tuple(View(folder / _file_name(i, view), view) for i, view in enumerate(garment.views, start=1))
+        views = tuple(View(view_path(root, key, i, view), view) for i, view in enumerate(garment.views, start=1))
         products[key] = Product(key, views, garment.group.category, garment.group.gender)
     return Split(designed.name, products, designed.captions, designed.triplets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -117,23 +117,40 @@ def choose_pairs(garments: Mapping[ProductKey, Garment], rng: Random) -> list[Pa
     for keys in groups.values():
         sheets = Sheets([garments[key] for key in keys])
         for source, key in enumerate(keys):
-            candidates = _candidates(source, keys, garments, sheets, rng)
-            chosen[key] = sorted(candidates, key=lambda pair: _merit(pair, shelf))[:TARGETS]
+            drawn = _draw_candidates(source, sheets, rng)
+            chosen[key] = best(suitable(source, drawn, keys, garments, sheets), shelf)
     return [pair for key in garments for pair in chosen[key]]
 
 
-def _candidates(
-    source: int, keys: Sequence[ProductKey], garments: Mapping[ProductKey, Garment], sheets: Sheets, rng: Random
-) -> list[Pair]:
+def _draw_candidates(source: int, sheets: Sheets, rng: Random) -> list[int]:
     counts = sheets.differences(source).sum(axis=1)
     near = sorted((int(count), i) for i, count in enumerate(counts) if int(count) in CHANGES)[:NEIGHBORS]
+    return [target for _, target in rng.sample(near, min(CANDIDATES, len(near)))]
+
+
+def suitable(
+    source: int,
+    targets: Iterable[int],
+    keys: Sequence[ProductKey],
+    garments: Mapping[ProductKey, Garment],
+    sheets: Sheets,
+) -> list[Pair]:
+    """The pairs of a source whose differences are as many as `CHANGES` allows and ask for more than one view.
+
+    Products are numbered as in `keys`, which are those of `sheets`.
+    """
     pairs = []
-    for _, target in rng.sample(near, min(CANDIDATES, len(near))):
+    for target in targets:
         changes = compare(garments[keys[source]], garments[keys[target]])
-        if len(views_involved(changes)) > 1:
+        if len(changes) in CHANGES and len(views_involved(changes)) > 1:
             true_set = tuple(keys[i] for i in sheets.satisfying(source, target))
             pairs.append(Pair(keys[source], keys[target], changes, true_set))
     return pairs
+
+
+def best(pairs: Iterable[Pair], shelf: Shelf) -> list[Pair]:
+    """The `TARGETS` best pairs: small true sets first, then distinct views, then many rivals."""
+    return sorted(pairs, key=lambda pair: _merit(pair, shelf))[:TARGETS]
 
 
 def _merit(pair: Pair, shelf: Shelf) -> tuple[int, bool, int]:
