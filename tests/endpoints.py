@@ -52,7 +52,7 @@ Script = Callable[[Asked], Reply]
 
 @dataclass
 class Endpoint:
-    """`script` says what comes next; `log` has every call in its order."""
+    """`script` says what comes next; `log` has every call in its order, and `begin` starts a new one."""
 
     script: Script = lambda asked: Reply(text="{}")
     log: list[Asked] = field(default_factory=list)
@@ -64,6 +64,11 @@ class Endpoint:
         """Answer with these, one after the other, and then with the last one again."""
         waiting = [Reply(text=reply) if isinstance(reply, str) else reply for reply in replies]
         self.script = lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def begin(self) -> None:
+        """Forget what was asked, also what is still being answered."""
+        self.log = []
+        self.at_once = self.most_at_once = 0
 
     @property
     def base_url(self) -> str:
@@ -78,12 +83,14 @@ def _app(endpoint: Endpoint) -> FastAPI:
     async def any_path(path: str, request: Request) -> Response:
         body = json.loads(await request.body())
         asked = Asked(path=path, headers=dict(request.headers), body=body, at=time.monotonic())
-        endpoint.log.append(asked)
+        log = endpoint.log
+        log.append(asked)
         reply = endpoint.script(asked)
         endpoint.at_once += 1
         endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
         await asyncio.sleep(reply.wait)
-        endpoint.at_once -= 1
+        if log is endpoint.log:
+            endpoint.at_once -= 1
         return _response(reply, chat=path == "v1/chat/completions")
 
     return app

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
@@ -20,7 +21,7 @@ from procir.train.config import TrainConfig, Variant
 
 FOLDER = Path(__file__).parent
 
-CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig)
+CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig, AnnotatorSettings)
 
 SETTINGS_HEAD = """\
 # Settings
@@ -118,16 +119,24 @@ def _section(cls: type[Any]) -> str:
 def commands() -> str:
     """The content of commands.md."""
     overview = _help([""])[""]
-    found = re.search(r"\{([a-z,-]+)\}", overview)
-    assert found, overview
-    texts = {"": overview, **_help(found[1].split(","))}
+    texts = {"": overview}
+    for name, text in _help(_subcommands("", overview)).items():
+        texts |= {name: text, **_help(_subcommands(name, text))}
     sections = [f"## procir {name}".rstrip() + f"\n\n```text\n{text}\n```\n" for name, text in texts.items()]
     return "\n".join([COMMANDS_HEAD, *sections])
+
+
+def _subcommands(name: str, text: str) -> list[str]:
+    """The commands below one, as the first line of its help lists them."""
+    found = re.search(r"\{([a-z,-]+)\}$", text.partition("\n")[0])
+    return [f"{name} {below}".strip() for below in found[1].split(",")] if found else []
 
 
 def _help(names: list[str]) -> dict[str, str]:
     """Help texts by command, from a process of its own that believes in two cores and a plain terminal."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
+    if not names:
+        return {}
     run = subprocess.run(  # noqa: S603 - this interpreter and the names of our own commands
         [sys.executable, "-c", _HELP, *names], capture_output=True, encoding="utf-8", env=environment, check=True
     )

@@ -225,6 +225,11 @@ class ConstructRun:
     """Ask again what failed in earlier runs."""
     dry_run: bool = False
     """Say what would be asked and what it would cost at most, and ask nothing; needs no key."""
+    cluster: str | None = None
+    """Ask from the machines of a Ray cluster: its address, auto or local. Keys have to be in the environment of every
+    machine, and the photos under the same paths. Needs the extra cluster."""
+    workers: int = 1
+    """With --cluster: most processes that ask, which share the limits of the settings."""
 
     def run(self) -> None:
         """Construct."""
@@ -233,7 +238,12 @@ class ConstructRun:
         if self.dry_run:
             show_dry_run(self.source, self.out)
         else:
-            run_construction(self.source, self.embedder, self.out, budget=self.budget, retry_failed=self.retry_failed)
+            if self.workers != 1 and self.cluster is None:
+                raise ConfigError("--workers goes with --cluster ADDRESS; without it one process asks")
+            run_construction(
+                self.source, self.embedder, self.out, budget=self.budget, retry_failed=self.retry_failed,
+                cluster=self.cluster, workers=self.workers,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from procir.cluster import connect
 from procir.errors import ConfigError
-from procir.model.cluster import connect, on_cluster
 from procir.model.encoding import encode_to
+from procir.model.on_cluster import on_cluster
 
 ITEMS = list(range(30))
 

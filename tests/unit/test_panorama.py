@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from procir.annotators.ledger import Seen
 from procir.construct.panorama import _boxes, _lay_out, panorama
 from procir.errors import ImageError
 
@@ -25,12 +26,17 @@ def views(tmp_path):
     return [save(tmp_path / f"{i}.png", size, COLORS[i]) for i, size in enumerate(sizes)]
 
 
+def seen(*digests):
+    """What a ledger knows of files whose headers it has not read."""
+    return [Seen(digest, None) for digest in digests]
+
+
 def shown(picture) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(picture.load())).convert("RGB")).astype(int)
 
 
 def test_views_stand_side_by_side_at_one_height(views):
-    made = panorama(views, ["a", "b", "c"])
+    made = panorama(views, seen("a", "b", "c"))
     pixels = shown(made.picture)
     assert pixels.shape == (200, 600, 3)
     assert made.boxes == ((0, 0, 167, 1000), (167, 0, 667, 1000), (667, 0, 1000, 1000))
@@ -42,8 +48,8 @@ def test_views_stand_side_by_side_at_one_height(views):
 
 
 def test_height_and_width_are_bounded(views):
-    assert shown(panorama(views, ["a", "b", "c"], height=80).picture).shape == (80, 240, 3)
-    made = panorama(views, ["a", "b", "c"], width=150)
+    assert shown(panorama(views, seen("a", "b", "c"), height=80).picture).shape == (80, 240, 3)
+    made = panorama(views, seen("a", "b", "c"), width=150)
     assert shown(made.picture).shape == (50, 150, 3)
     assert made.boxes == ((0, 0, 167, 1000), (167, 0, 667, 1000), (667, 0, 1000, 1000))
 
@@ -55,40 +61,47 @@ def test_a_photo_that_lies_on_its_side_is_turned_first(tmp_path):
     pixels[:, :40] = 255  # the left half of the file is the upper half of the photo
     Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     plain = save(tmp_path / "plain.png", (40, 80), (0, 0, 0))
-    made = panorama([tmp_path / "turned.jpg", plain], ["a", "b"])
-    seen = shown(made.picture)
-    assert seen.shape == (80, 80, 3)
+    made = panorama([tmp_path / "turned.jpg", plain], seen("a", "b"))
+    pixels = shown(made.picture)
+    assert pixels.shape == (80, 80, 3)
     assert made.boxes == ((0, 0, 500, 1000), (500, 0, 1000, 1000))
-    assert seen[5:35, 5:35].min() > 250
-    assert seen[45:75, 5:35].max() < 5
+    assert pixels[5:35, 5:35].min() > 250
+    assert pixels[45:75, 5:35].max() < 5
 
 
 def test_the_name_depends_on_the_files_their_order_and_the_size_alone(views):
     names = {
         panorama(order, digests, **size).picture.digest
         for order, digests, size in (
-            (views, ["a", "b", "c"], {}),
-            (views, ["a", "b", "d"], {}),
-            (views[::-1], ["c", "b", "a"], {}),
-            (views[:2], ["a", "b"], {}),
-            (views, ["a", "b", "c"], {"height": 100}),
+            (views, seen("a", "b", "c"), {}),
+            (views, seen("a", "b", "d"), {}),
+            (views[::-1], seen("c", "b", "a"), {}),
+            (views[:2], seen("a", "b"), {}),
+            (views, seen("a", "b", "c"), {"height": 100}),
         )
     }
     assert len(names) == 5
-    assert panorama(views, ["a", "b", "c"], height=300).picture.digest in names  # no view is enlarged
+    assert panorama(views, seen("a", "b", "c"), height=300).picture.digest in names  # no view is enlarged
+
+
+def test_known_sizes_spare_the_headers(views, tmp_path):
+    known = [Seen(digest, size) for digest, size in zip("abc", ((100, 200), (300, 200), (50, 50)), strict=True)]
+    gone = [tmp_path / "gone" / view.name for view in views]
+    assert panorama(gone, known).picture.digest == panorama(views, seen("a", "b", "c")).picture.digest
+    assert panorama(gone, known).boxes == panorama(views, known).boxes
 
 
 def test_pictures_are_decoded_only_when_they_are_loaded(views):
     content = views[0].read_bytes()
     Image.new("RGB", (100, 200)).save(views[0], "JPEG")
     views[0].write_bytes(views[0].read_bytes()[:-20])
-    made = panorama(views, ["a", "b", "c"])
+    made = panorama(views, seen("a", "b", "c"))
     with pytest.raises(ImageError, match=r"0\.png: truncated or damaged"):
         made.picture.load()
     views[0].write_bytes(content)
     assert shown(made.picture).shape == (200, 600, 3)
     with pytest.raises(ImageError, match=r"missing\.png: cannot be read"):
-        panorama([views[0].parent / "missing.png"], ["a"])
+        panorama([views[0].parent / "missing.png"], seen("a"))
 
 
 @given(

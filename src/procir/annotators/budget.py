@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from procir.annotators.request import AnswerT, Picture, Request, schema_text
 from procir.annotators.settings import AnnotatorSettings
@@ -48,6 +49,19 @@ def estimate(requests: Iterable[Request[AnswerT]], settings: AnnotatorSettings) 
         total += input_tokens(request, settings)
     output = count * settings.max_tokens
     return Estimate(requests=count, input_tokens=total, output_tokens=output, dollars=settings.dollars(total, output))
+
+
+@runtime_checkable
+class Spending(Protocol):
+    """What calls ask of a budget, in this process or behind an actor; see `Budget`."""
+
+    def reserve(self, dollars: float) -> None:
+        """Set the highest price of a call apart."""
+        ...
+
+    def settle(self, reserved: float, spent: float) -> None:
+        """Count what a call really cost."""
+        ...
 
 
 class Budget:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +14,8 @@ import httpx2
 from pydantic_ai.messages import ModelMessage, ModelResponse
 
 from procir.annotators.answers import read_answer
-from procir.annotators.budget import Budget, input_tokens
-from procir.annotators.ledger import Call, Decision, Ledger
+from procir.annotators.budget import Spending, input_tokens
+from procir.annotators.ledger import Call, Decision, PaidAnswers
 from procir.annotators.models import (
     FORMAT,
     check_reply,
@@ -27,6 +27,7 @@ from procir.annotators.models import (
     spent,
 )
 from procir.annotators.request import AnswerT, Picture, Request
+from procir.annotators.run import Outcome, Progress, annotate
 from procir.annotators.settings import AnnotatorSettings
 from procir.annotators.transport import ERRAND, Errand, LedgerTransport
 from procir.errors import AnswerError, ConfigError, ExhaustedError, ProcirError, RefusedError, UnansweredError
@@ -41,7 +42,7 @@ class HttpAnnotator:
     Raises ConfigError without a key, and for a budget without prices.
     """
 
-    def __init__(self, settings: AnnotatorSettings, ledger: Ledger, budget: Budget | None = None) -> None:
+    def __init__(self, settings: AnnotatorSettings, ledger: PaidAnswers, budget: Spending | None = None) -> None:
         if budget and not settings.priced:
             raise ConfigError(
                 f"a budget needs the prices of {settings.model}: set input_price and output_price, or leave the budget"
@@ -86,6 +87,12 @@ class HttpAnnotator:
         call = Call(key=self.key(request), stage=request.stage, item=request.item, model=self.settings.model)
         await self.ledger.decide(call, decision)
 
+    def outcomes(
+        self, requests: Iterable[Request[AnswerT]], *, retry_failed: bool = False, progress: Progress = lambda *_: None
+    ) -> AsyncGenerator[Outcome[AnswerT], None]:
+        """The outcome of each question, as they come; see `procir.annotators.run.annotate`."""
+        return annotate(self, requests, retry_failed=retry_failed, progress=progress)
+
     async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
         """The checked answer to a question, noted in the ledger; a higher `round` asks anew after a failure.
 
@@ -122,9 +129,13 @@ class HttpAnnotator:
 
     async def _reply(self, request: Request[AnswerT], key: str, after: Sequence[ModelMessage]) -> ModelResponse:
         """What a model says to a question and the messages after it, paid for once."""
-        paid = self.ledger.raw(key) is not None
-        pictures = None if paid else await _load(request)
-        errand = await self._errand(request, key, paid=paid)
+        call = Call(key=key, stage=request.stage, item=request.item, model=self.settings.model)
+        raw = self.ledger.raw(key)
+        if raw is None:
+            # Beside the loop, for pictures are opened here.
+            errand, pictures = await asyncio.to_thread(self._prepare, request, call)
+        else:
+            errand, pictures = Errand(call=call, raw=raw, tokens=0, price=0.0), None
         token = ERRAND.set(errand)
         try:
             reply = await self._model.request(
@@ -141,14 +152,12 @@ class HttpAnnotator:
         self.ledger.spend(key, used)
         return reply
 
-    async def _errand(self, request: Request[AnswerT], key: str, *, paid: bool) -> Errand:
-        call = Call(key=key, stage=request.stage, item=request.item, model=self.settings.model)
-        if paid:
-            return Errand(call=call, tokens=0, price=0.0)
-        question_tokens = await asyncio.to_thread(input_tokens, request, self.settings)
-        most = self.settings.max_tokens
-        price = self.settings.dollars(question_tokens, most) or 0.0
-        return Errand(call=call, tokens=question_tokens + most, price=price)
+    def _prepare(self, request: Request[AnswerT], call: Call) -> tuple[Errand, list[bytes]]:
+        """A call to be paid for, and the bytes of its pictures. Raises ImageError."""
+        asked, most = input_tokens(request, self.settings), self.settings.max_tokens
+        price = self.settings.dollars(asked, most) or 0.0
+        pictures = [part.load() for part in request.parts if isinstance(part, Picture)]
+        return Errand(call=call, raw=None, tokens=asked + most, price=price), pictures
 
     def _failed(self, errand: Errand, error: Exception) -> None:
         """Raise what procir says of a failure that came up through the SDK; return if it has nothing to say."""
@@ -168,12 +177,6 @@ def question_key(request: Request[Any], settings: AnnotatorSettings) -> str:
     """The key of a question in the ledger: pictures, texts, schema, model and parameters change it, nothing else."""
     content = [request.digest, FORMAT, settings.parameters()]
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-async def _load(request: Request[Any]) -> list[bytes]:
-    """The bytes of the pictures, loaded beside the loop. Raises ImageError."""
-    pictures = [part for part in request.parts if isinstance(part, Picture)]
-    return await asyncio.to_thread(lambda: [picture.load() for picture in pictures]) if pictures else []
 
 
 def _derived(key: str, why: str) -> str:

@@ -18,10 +18,11 @@ from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
-from procir.errors import LedgerError, MissingDataError
+from procir.errors import ImageError, LedgerError, MissingDataError
+from procir.images import image_size
 from procir.records import content_hash
 
 CHUNK = 500
@@ -82,6 +83,55 @@ class Usage:
             f"{self.stage}, {self.model}: {self.calls} calls, {self.input} input and {self.output} output tokens, "
             f"{price}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture file: the hash of its content, and its width and height where its header can be read."""
+
+    digest: str
+    size: tuple[int, int] | None
+
+
+@runtime_checkable
+class PaidAnswers(Protocol):
+    """What annotators and stages ask of the ledger, in this process or behind an actor; see `Ledger`."""
+
+    def known(self, keys: Iterable[str]) -> dict[str, Decision]:
+        """What became of those questions that are decided."""
+        ...
+
+    def raw(self, key: str) -> bytes | None:
+        """The body of an answer as it came."""
+        ...
+
+    def spend(self, key: str, spent: Spent) -> None:
+        """Note what an answer used."""
+        ...
+
+    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+        """Content hash and size of each picture."""
+        ...
+
+    def lost(self) -> list[Call]:
+        """Calls that were under way when a run ended without closing them."""
+        ...
+
+    async def begin(self, call: Call, attempt: int) -> str:
+        """Note that a call is about to leave."""
+        ...
+
+    async def fail(self, note: str, reason: str) -> None:
+        """Close the note of a call that brought no answer."""
+        ...
+
+    async def receive(self, note: str, call: Call, raw: bytes, seconds: float) -> None:
+        """Keep the body of an answer as it came."""
+        ...
+
+    async def decide(self, call: Call, decision: Decision) -> None:
+        """Keep what became of a question."""
+        ...
 
 
 class Ledger:
@@ -168,7 +218,7 @@ class Ledger:
         return found
 
     def lost(self) -> list[Call]:
-        """Calls that were under way when a run ended without closing them: they may have been billed."""
+        """Calls that were under way, or just about to leave, when a run was cut off: they may have been billed."""
         sql = "SELECT key, stage, item, model FROM intents WHERE result = 'lost' ORDER BY started, id"
         rows = self._rows(sql, [])
         return [Call(key=key.hex(), stage=stage, item=item, model=model) for key, stage, item, model in rows]
@@ -188,35 +238,36 @@ class Ledger:
         sql = "SELECT stage, count(answer), count(reason) FROM outcomes GROUP BY stage ORDER BY stage"
         return {stage: (answered, failed) for stage, answered, failed in self._rows(sql, [])}
 
-    def file_digests(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The content hash of each file; files of known path, size and time of change are not read.
+    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+        """Content hash and size of each picture; files of known path, size and time of change are not opened.
 
         Raises MissingDataError for a file that cannot be read.
         """
-        digests: dict[Path, str] = {}
+        found: dict[Path, Seen] = {}
         with ThreadPoolExecutor() as pool:
             for part in _parts(paths):
-                digests.update(self._part_digests(part, pool))
-        return digests
+                found.update(self._part_pictures(part, pool))
+        return found
 
-    def _part_digests(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
+    def _part_pictures(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, Seen]:
         marks = {path: _mark(path) for path in paths}
-        sql = f"SELECT path, size, mtime_ns, digest FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
-        known = {tuple(row[:3]): row[3] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
-        digests = {path: known[mark].hex() for path, mark in marks.items() if mark in known}
-        new = [path for path in marks if path not in digests]
-        digests.update(zip(new, pool.map(content_hash, new), strict=True))
-        sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
+        sql = f"SELECT path, size, mtime_ns, digest, width, height FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
+        known = {tuple(row[:3]): row[3:] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
+        found = {path: _seen(*known[mark]) for path, mark in marks.items() if mark in known}
+        new = [path for path in marks if path not in found]
+        found.update(zip(new, pool.map(_look, new), strict=True))
+        sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
+        rows = ((*marks[path], _bytes(found[path].digest), *(found[path].size or (None, None))) for path in new)
         if new:
-            self._writing().submit(*((sql, (*marks[path], _bytes(digests[path]))) for path in new)).result()
-        return digests
+            self._writing().submit(*((sql, row) for row in rows)).result()
+        return found
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with explained(self.path), self._reading:
             return self._reader.execute(sql, values).fetchall()
 
     async def _write(self, *statements: Statement) -> None:
-        await asyncio.wrap_future(self._writing().submit(*statements))
+        await self._writing().commit(*statements)
 
     def _writing(self) -> Writer:
         if self._writer is None:
@@ -226,6 +277,18 @@ class Ledger:
 
 def _closed(note: str, result: str) -> Statement:
     return "UPDATE intents SET ended = ?, result = ? WHERE id = ?", (time.time(), result, note)
+
+
+def _look(path: Path) -> Seen:
+    digest = content_hash(path)
+    try:
+        return Seen(digest, image_size(path))
+    except ImageError:
+        return Seen(digest, None)
+
+
+def _seen(digest: bytes, width: int | None, height: int | None) -> Seen:
+    return Seen(digest.hex(), None if width is None or height is None else (width, height))
 
 
 def _mark(path: Path) -> tuple[bytes, int, int]:

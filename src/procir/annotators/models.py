@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import httpx2
 from google.genai.types import HttpRetryOptions
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, NotGiven, Omit
+from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 from pydantic_ai.messages import (
     BinaryContent,
@@ -51,11 +53,33 @@ def connect_model(settings: AnnotatorSettings, client: httpx2.AsyncClient) -> Mo
         provider = GoogleProvider(api_key=secret, base_url=settings.base_url, http_client=client, retry_options=once)
         return GoogleModel(settings.model, provider=provider)
     sdk = AsyncOpenAI(api_key=secret, base_url=settings.base_url, http_client=client, max_retries=0)
+    sdk.chat.completions = _Completions(sdk)  # type: ignore[misc, assignment]
     if settings.base_url is None:
         return OpenAIChatModel(settings.model, provider=OpenAIProvider(openai_client=sdk))
     profile = OpenAIModelProfile(supports_json_schema_output=True, openai_chat_supports_max_completion_tokens=False)
     compatible = OpenAICompatibleProvider("openai-compatible", openai_client=sdk, profile=profile)
     return OpenAIChatModel(settings.model, provider=compatible)
+
+
+class _Completions:
+    """Chat completions without the SDK's search of the whole body for fields that it would spell otherwise.
+
+    There are none in what pydantic-ai sends, and the search takes a quarter of the CPU of a question.
+    """
+
+    def __init__(self, sdk: AsyncOpenAI) -> None:
+        self._sdk = sdk
+
+    async def create(
+        self, *, extra_headers: Mapping[str, str], extra_body: Mapping[str, Any] | None, timeout: float, **fields: Any
+    ) -> ChatCompletion:
+        given = {name: value for name, value in fields.items() if not isinstance(value, Omit | NotGiven)}
+        return await self._sdk.post(
+            "/chat/completions",
+            cast_to=ChatCompletion,
+            body={**given, **(extra_body or {})},
+            options={"headers": extra_headers, "timeout": timeout},
+        )
 
 
 def model_settings(settings: AnnotatorSettings) -> ModelSettings:

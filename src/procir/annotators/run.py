@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 from procir.annotators.ledger import Decision
 from procir.annotators.request import AnswerT, Request
@@ -19,8 +19,36 @@ CHUNK = 256
 """Questions that are drawn and looked up in the ledger at once."""
 
 
+Progress = Callable[[int, int], None]
+"""Told the numbers of answers and of failures so far."""
+
+
+@runtime_checkable
 class Annotator(Protocol):
-    """What a run asks of an annotator."""
+    """What the stages ask of an annotator."""
+
+    def key(self, request: Request[Any]) -> str:
+        """The key of a question."""
+        ...
+
+    def known(self, keys: Iterable[str]) -> Mapping[str, Decision]:
+        """What became of those questions that are decided."""
+        ...
+
+    async def decide(self, request: Request[Any], decision: Decision) -> None:
+        """Keep what became of a question that was answered otherwise."""
+        ...
+
+    def outcomes(
+        self, requests: Iterable[Request[AnswerT]], *, retry_failed: bool = False, progress: Progress = lambda *_: None
+    ) -> AsyncGenerator[Outcome[AnswerT], None]:
+        """The outcome of each question, as they come."""
+        ...
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """What a run asks of one annotator in this process."""
 
     @property
     def in_flight(self) -> int:
@@ -33,10 +61,6 @@ class Annotator(Protocol):
 
     def known(self, keys: Iterable[str]) -> Mapping[str, Decision]:
         """What became of those questions that are decided."""
-        ...
-
-    async def decide(self, request: Request[Any], decision: Decision) -> None:
-        """Keep what became of a question."""
         ...
 
     async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
@@ -69,11 +93,11 @@ def write_failures(path: Path, failures: Iterable[Outcome[Any]]) -> int:
 
 
 async def annotate(
-    annotator: Annotator,
+    annotator: Asked,
     requests: Iterable[Request[AnswerT]],
     *,
     retry_failed: bool = False,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> AsyncGenerator[Outcome[AnswerT], None]:
     """The outcome of each question, as they come, with answers of earlier runs from the ledger.
 
@@ -98,7 +122,7 @@ async def annotate(
 class _Team:
     """The questions that are under way, and what came of them."""
 
-    def __init__(self, annotator: Annotator) -> None:
+    def __init__(self, annotator: Asked) -> None:
         self.annotator = annotator
         # More than may be in flight, so that some are prepared or kept while others are.
         self.size = annotator.in_flight + max(1, annotator.in_flight // 4)
@@ -143,7 +167,7 @@ class _Team:
 
     async def finish(self) -> None:
         """Give up what waits, and wait for what was sent: it is paid for."""
-        if self._tasks:
+        if self.running:
             self.stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -154,7 +178,7 @@ async def _outcomes(
 ) -> AsyncGenerator[Outcome[AnswerT], None]:
     for request, key, decision in _decided(team.annotator, requests):
         if decision and not (decision.reason and retry_failed):
-            yield _stored(request, key, decision)
+            yield stored(request, key, decision)
             if team.running:
                 await asyncio.sleep(0)  # a long row of known answers must not hold up those under way
             continue
@@ -181,7 +205,7 @@ async def _taken(team: _Team, more: Callable[[], bool]) -> AsyncGenerator[Outcom
 
 
 def _decided(
-    annotator: Annotator, requests: Iterable[Request[AnswerT]]
+    annotator: Asked, requests: Iterable[Request[AnswerT]]
 ) -> Iterator[tuple[Request[AnswerT], str, Decision | None]]:
     """Questions with their keys and what is decided of them, drawn a chunk at a time."""
     remaining = iter(requests)
@@ -191,6 +215,7 @@ def _decided(
         yield from ((request, key, known.get(key)) for request, key in zip(chunk, keys, strict=True))
 
 
-def _stored(request: Request[AnswerT], key: str, decision: Decision) -> Outcome[AnswerT]:
+def stored(request: Request[AnswerT], key: str, decision: Decision) -> Outcome[AnswerT]:
+    """The outcome of a question that is decided."""
     answer = None if decision.answer is None else request.schema.model_validate_json(decision.answer)
     return Outcome(request=request, key=key, answer=answer, reason=decision.reason)

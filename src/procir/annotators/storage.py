@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
@@ -33,11 +34,14 @@ CREATE TABLE answers (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, r
     thinking_tokens INTEGER, dollars REAL);
 CREATE TABLE outcomes (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, answer TEXT, reason TEXT,
     round INTEGER, decided REAL);
-CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB) WITHOUT ROWID;
+CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB,
+    width INTEGER, height INTEGER) WITHOUT ROWID;
 """
 
 Statement = tuple[str, Sequence[Any]]
 """SQL and its parameters."""
+
+_Waiter = asyncio.Future[None] | Future[None]
 
 
 @contextmanager
@@ -122,7 +126,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
     with explained(path):
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise LedgerError(f"{path}: damaged ({found}): restore it from a copy, or choose another file")
+        raise LedgerError(
+            f"{path}: damaged ({' '.join(found.split())}): restore it from a copy, or choose another file"
+        )
 
 
 class Writer:
@@ -135,15 +141,21 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._queue: SimpleQueue[tuple[Sequence[Statement], Future[None]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Sequence[Statement], _Waiter] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"ledger {path.name}", daemon=True)
         self._thread.start()
 
     def submit(self, *statements: Statement) -> Future[None]:
-        """Statements that belong together; the future is done when they are on the disk."""
+        """Hand in statements that belong together; the future is done when they are on the disk."""
         future: Future[None] = Future()
         self._queue.put((statements, future))
         return future
+
+    async def commit(self, *statements: Statement) -> None:
+        """Return when statements that belong together are on the disk. Raises LedgerError."""
+        future = asyncio.get_running_loop().create_future()
+        self._queue.put((statements, future))
+        await future
 
     def close(self) -> None:
         """Commit what waits, and end."""
@@ -156,26 +168,21 @@ class Writer:
         running = True
         while running:
             batch, running = self._next()
-            failure = failure or self._commit([statement for statements, _ in batch for statement in statements])
-            for _, future in batch:
-                if failure:
-                    future.set_exception(failure)
-                else:
-                    future.set_result(None)
+            failure = failure or self._write([statement for statements, _ in batch for statement in statements])
+            _tell([waiter for _, waiter in batch], failure)
 
-    def _next(self) -> tuple[list[tuple[Sequence[Statement], Future[None]]], bool]:
-        """What waits, as far as its waiters still do, and whether more may come."""
+    def _next(self) -> tuple[list[tuple[Sequence[Statement], _Waiter]], bool]:
+        """What waits, and whether more may come."""
         batch = []
         entry = self._queue.get()
         while entry is not None:
-            if entry[1].set_running_or_notify_cancel():
-                batch.append(entry)
+            batch.append(entry)
             if len(batch) >= BATCH or self._queue.empty():
                 return batch, True
             entry = self._queue.get()
         return batch, False
 
-    def _commit(self, statements: Sequence[Statement]) -> LedgerError | None:
+    def _write(self, statements: Sequence[Statement]) -> LedgerError | None:
         try:
             with explained(self._path):
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -190,3 +197,26 @@ class Writer:
         except LedgerError as error:
             return error
         return None
+
+
+def _tell(waiters: Sequence[_Waiter], failure: LedgerError | None) -> None:
+    """Wake those who wait: the tasks of one loop all at once, for each call into a loop costs a system call."""
+    tasks: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for waiter in waiters:
+        if isinstance(waiter, asyncio.Future):
+            tasks.setdefault(waiter.get_loop(), []).append(waiter)
+        else:
+            _settle([waiter], failure)
+    for loop, futures in tasks.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, futures, failure)
+
+
+def _settle(waiters: Sequence[_Waiter], failure: LedgerError | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if failure:
+            waiter.set_exception(failure)
+        else:
+            waiter.set_result(None)

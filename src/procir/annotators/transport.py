@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +16,8 @@ import httpx2
 import tenacity
 from aiolimiter import AsyncLimiter
 
-from procir.annotators.budget import Budget
-from procir.annotators.ledger import Call, Ledger
+from procir.annotators.budget import Spending
+from procir.annotators.ledger import Call, PaidAnswers
 from procir.annotators.settings import AnnotatorSettings
 from procir.errors import AnswerError, ConfigError, ExhaustedError, UnansweredError
 
@@ -34,9 +34,13 @@ _USED_UP = (b"insufficient_quota", b"exceeded_current_quota", b"arrearage", b"bi
 
 @dataclass(slots=True, kw_only=True)
 class Errand:
-    """A call, the most it can use, and how far it came; `reserved` is what it holds of the budget."""
+    """A call, the most it can use, and how far it came; `reserved` is what it holds of the budget.
+
+    `raw` is its answer if the ledger has it: it does not leave then.
+    """
 
     call: Call
+    raw: bytes | None
     tokens: int
     price: float
     attempts: int = field(default=0, init=False)
@@ -78,14 +82,17 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
     Only answers reach the SDK; what an endpoint refuses is raised as an error of procir.
     """
 
-    def __init__(self, settings: AnnotatorSettings, ledger: Ledger, budget: Budget | None, secret: str) -> None:
+    def __init__(self, settings: AnnotatorSettings, ledger: PaidAnswers, budget: Spending | None, secret: str) -> None:
         self._settings = settings
         self._ledger = ledger
         self._budget = budget
         self._secret = secret
-        limits = httpx2.Limits(max_connections=settings.in_flight, max_keepalive_connections=settings.in_flight)
-        self._inner = httpx2.AsyncHTTPTransport(limits=limits)
-        self._slots = asyncio.Semaphore(settings.in_flight)
+        # One connection each: a pool looks at all its connections for every call.
+        context, limits = httpx2.create_ssl_context(), httpx2.Limits(max_connections=1)
+        self._lines = [httpx2.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(settings.in_flight)]
+        self._free: asyncio.LifoQueue[httpx2.AsyncHTTPTransport] = asyncio.LifoQueue()
+        for line in self._lines:
+            self._free.put_nowait(line)
         self._requests = _Pace(settings.requests_per_minute, 1.0)
         self._tokens = _Pace(settings.tokens_per_minute, (settings.tokens_per_minute or 0) / 60)
         self._waiting: set[asyncio.Task[object]] = set()
@@ -93,7 +100,8 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._inner.aclose()
+        for line in self._lines:
+            await line.aclose()
 
     def stop(self) -> None:
         """Let nothing leave any more: calls that still wait are given up, those under way come to their end."""
@@ -104,7 +112,7 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The answer to a request, from the ledger or the endpoint."""
         errand = ERRAND.get()
-        raw = self._ledger.raw(errand.call.key)
+        raw = errand.raw
         if raw is None:
             request.headers["Idempotency-Key"] = errand.call.key
             request.extensions = {**request.extensions, "timeout": {"connect": _CONNECT, "pool": None}}
@@ -138,9 +146,9 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
     async def _exchange(self, request: httpx2.Request, errand: Errand, note: str) -> bytes:
         """One call. A call that is cut off in the middle leaves its note open: it may be billed."""
         try:
-            async with self._slots, asyncio.timeout(self._settings.timeout):
+            async with self._line() as line, asyncio.timeout(self._settings.timeout):
                 begun = time.monotonic()
-                status, headers, raw = await self._send(request)
+                status, headers, raw = await _sent(request, line)
         except (TimeoutError, httpx2.TransportError, httpx2.DecodingError) as error:
             never_left = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             self.settle(errand, 0.0 if never_left else None)
@@ -155,12 +163,13 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         await self._ledger.fail(note, reason)
         raise self._failure(status, headers, raw, reason, request.url.host)
 
-    async def _send(self, request: httpx2.Request) -> tuple[int, httpx2.Headers, bytes]:
-        response = await self._inner.handle_async_request(request)
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[httpx2.AsyncHTTPTransport]:
+        line = await self._free.get()
         try:
-            return response.status_code, response.headers, await response.aread()
+            yield line
         finally:
-            await response.aclose()
+            self._free.put_nowait(line)
 
     def _reserve(self, errand: Errand) -> None:
         if self._budget:
@@ -219,6 +228,14 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         except (ValueError, AttributeError, LookupError, TypeError):
             pass
         return " ".join(text.replace(self._secret, "[key]").split())[:500]
+
+
+async def _sent(request: httpx2.Request, line: httpx2.AsyncHTTPTransport) -> tuple[int, httpx2.Headers, bytes]:
+    response = await line.handle_async_request(request)
+    try:
+        return response.status_code, response.headers, await response.aread()
+    finally:
+        await response.aclose()
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -52,6 +52,6 @@ def caption_questions(
 
 
 def _question(work: Work, material: Material, side: int) -> Request[CaptionAnswer]:
-    views = zip(material.product.views, material.digests, strict=True)
-    photos = [file_picture(view.path, digest, side) for view, digest in views]
+    views = zip(material.product.views, material.views, strict=True)
+    photos = [file_picture(view.path, seen.digest, side) for view, seen in views]
     return caption_question(material.product.key, photos, work.domain)

@@ -12,7 +12,6 @@ from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.products import Stock
 from procir.construct.caption import caption_questions
 from procir.construct.material import CHUNK, chunks, materials
-from procir.construct.panorama import panorama
 from procir.construct.questions import (
     BATCH,
     CANDIDATES,
@@ -62,7 +61,7 @@ def _placeholders(work: Work, stock: Stock, keys: Sequence[ProductKey]) -> Itera
         texts = {name: "word " * count for name, count in WORDS.items()}
         images = tuple(f"{image_label(number)} {texts['image']}" for number in range(1, len(views) + 1))
         caption = Caption(material.product.key, texts["long"], texts["short"], images)
-        yield Described(caption=caption, panorama=panorama([view.path for view in views], material.digests))
+        yield Described(caption=caption, panorama=material.panorama())
 
 
 def _scaled(found: Estimate, questions: int, settings: AnnotatorSettings) -> Estimate:

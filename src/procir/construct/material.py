@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from procir.annotators.ledger import Ledger
-from procir.construct.panorama import panorama
+from procir.annotators.ledger import PaidAnswers, Seen
+from procir.construct.panorama import Panorama, panorama
 from procir.construct.prompts.schemas import CaptionAnswer
 from procir.construct.questions import Described
 from procir.errors import DataError
@@ -24,14 +24,18 @@ Skip = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A product, and the content hash of each of its views."""
+    """A product, and what is known of the file of each of its views."""
 
     product: Product
-    digests: tuple[str, ...]
+    views: tuple[Seen, ...]
+
+    def panorama(self) -> Panorama:
+        """All views in one picture. Raises ImageError for a view that is no picture."""
+        return panorama([view.path for view in self.product.views], self.views)
 
 
-def materials(ledger: Ledger, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
-    """The products with their views' hashes; those with a view that cannot be read are skipped with the reason."""
+def materials(ledger: PaidAnswers, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
+    """The products with what is known of their views; those with an unreadable view are skipped with the reason."""
     for chunk in chunks(products, CHUNK):
         yield from _hashed(ledger, chunk, skip)
 
@@ -43,9 +47,9 @@ def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
         yield part
 
 
-def _hashed(ledger: Ledger, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
+def _hashed(ledger: PaidAnswers, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
     try:
-        digests = ledger.file_digests(view.path for product in products for view in product.views)
+        seen = ledger.pictures(view.path for product in products for view in product.views)
     except DataError as error:
         if len(products) == 1:
             skip(str(products[0].key), str(error))
@@ -54,7 +58,7 @@ def _hashed(ledger: Ledger, products: Sequence[Product], skip: Skip) -> Iterator
             yield from _hashed(ledger, [product], skip)
         return
     for product in products:
-        yield Material(product, tuple(digests[view.path] for view in product.views))
+        yield Material(product, tuple(seen[view.path] for view in product.views))
 
 
 class Captioned:
@@ -62,7 +66,7 @@ class Captioned:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: PaidAnswers,
         products: Mapping[ProductKey, Product],
         keys: Mapping[ProductKey, str],
         schema: type[CaptionAnswer],
@@ -108,9 +112,8 @@ class Captioned:
 
 
 def _describe(material: Material, caption: Caption, skip: Skip) -> Described | None:
-    views = [view.path for view in material.product.views]
     try:
-        return Described(caption=caption, panorama=panorama(views, material.digests))
+        return Described(caption=caption, panorama=material.panorama())
     except DataError as error:
         skip(str(caption.key), str(error))
         return None

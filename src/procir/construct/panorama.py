@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from procir.annotators.ledger import Seen
 from procir.annotators.request import Picture
 from procir.images import image_size, load_image, to_jpeg
 
@@ -35,15 +36,17 @@ class Panorama:
     boxes: tuple[Bounds, ...]
 
 
-def panorama(views: Sequence[Path], digests: Sequence[str], *, height: int = HEIGHT, width: int = WIDTH) -> Panorama:
-    """The views from left to right at one height; `digests` are the hashes of their files.
+def panorama(views: Sequence[Path], seen: Sequence[Seen], *, height: int = HEIGHT, width: int = WIDTH) -> Panorama:
+    """The views from left to right at one height; `seen` is what is known of their files.
 
-    Reads the files' headers only, until the picture is loaded. No view becomes higher than the highest one is.
-    Raises ImageError.
+    Opens nothing until the picture is loaded. No view becomes higher than the highest one is. Raises ImageError for a
+    view that is no picture.
     """
-    assert 0 < len(views) == len(digests), (len(views), len(digests))
-    common, widths = _lay_out([image_size(view) for view in views], height, width)
-    made = sha256(json.dumps(["panorama", _WAY, _QUALITY, common, widths, list(digests)]).encode()).hexdigest()
+    assert 0 < len(views) == len(seen), (len(views), len(seen))
+    sizes = [found.size or image_size(view) for view, found in zip(views, seen, strict=True)]
+    common, widths = _lay_out(sizes, height, width)
+    digests = [found.digest for found in seen]
+    made = sha256(json.dumps(["panorama", _WAY, _QUALITY, common, widths, digests]).encode()).hexdigest()
     size = sum(widths), common
     picture = Picture(digest=made, load=partial(_stitch, tuple(views), common, widths), size=lambda: size)
     return Panorama(picture=picture, boxes=_boxes(widths))

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from procir.annotators.ledger import Ledger
+from procir.annotators.ledger import PaidAnswers
 from procir.annotators.request import AnswerT, Request
-from procir.annotators.run import Annotator, Outcome, annotate
+from procir.annotators.run import Annotator, Outcome
 from procir.construct.domain import Domain
 from procir.construct.material import Skip
 from procir.records import Row
@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int, int], None]
 class Work:
     """One run; `failures` has a row for everything that was asked or should have been, without a usable answer."""
 
-    ledger: Ledger
+    ledger: PaidAnswers
     domain: Domain
     retry_failed: bool = False
     progress: Progress = lambda *_: None
@@ -39,7 +39,7 @@ class Work:
         def report(answers: int, failures: int) -> None:
             self.progress(stage, answers, failures, total)
 
-        found = annotate(annotator, questions, retry_failed=self.retry_failed, progress=report)
+        found = annotator.outcomes(questions, retry_failed=self.retry_failed, progress=report)
         async with aclosing(found) as outcomes:
             async for outcome in outcomes:
                 yield outcome

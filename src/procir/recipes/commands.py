@@ -15,9 +15,9 @@ from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.catalog.released import check_images, read_split
 from procir.catalog.views import ViewOrder
 from procir.errors import ConfigError
-from procir.model.cluster import on_cluster
 from procir.model.embedder import ENCODE_CHUNK, ProCIR
 from procir.model.encoding import PIECE, Encode, encode_to, one_by_one
+from procir.model.on_cluster import on_cluster
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
 from procir.recipes.choices import DataChoice, ModelChoice

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,9 @@ from rich.table import Table
 
 from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator
-from procir.annotators.ledger import Ledger
+from procir.annotators.ledger import Ledger, PaidAnswers
+from procir.annotators.on_cluster import ClusterAnnotator, RemoteLedger, owned_ledger
+from procir.annotators.run import Annotator
 from procir.annotators.settings import AnnotatorSettings, read_settings
 from procir.catalog.products import SPLITS, Stock, read_products
 from procir.catalog.released import read_split, report, write_split
@@ -46,17 +49,25 @@ Format = Literal["parquet", "llama-factory"]
 
 
 def run_construction(
-    choice: ConstructChoice, model: ModelChoice, out: Path, *, budget: float | None, retry_failed: bool
+    choice: ConstructChoice,
+    model: ModelChoice,
+    out: Path,
+    *,
+    budget: float | None = None,
+    retry_failed: bool = False,
+    cluster: str | None = None,
+    workers: int = 1,
 ) -> Construction:
     """Make a data set, or go on where an earlier run stopped; it ends up in `out`/data.
 
     Raises ExhaustedError when a key, a quota or the budget is used up: what was answered is kept.
     """
     settings, stock = read_settings(choice.annotators), _read(choice)
-    with _opened(choice, out, retry_failed=retry_failed) as work:
+    desk = _Desk(settings=settings, budget=budget, cluster=cluster, workers=workers)
+    with desk.ledger(out / LEDGER) as ledger, _working(ledger, choice, out, retry_failed=retry_failed) as work:
         for call in work.ledger.lost():
             say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
-        made = asyncio.run(_stages(work, settings, budget, stock, model, out, choice))
+        made = asyncio.run(_stages(work, desk, stock, model, out, choice))
     _write(out, choice, stock, made)
     return made
 
@@ -65,7 +76,7 @@ def show_dry_run(choice: ConstructChoice, out: Path) -> None:
     """Print what a run would ask at most, without asking anything; no key is needed."""
     settings, stock = read_settings(choice.annotators), _read(choice)
     table = Table("stage", "model", "questions", "input tokens", "output tokens at most", "dollars at most", box=None)
-    with _opened(choice, out) as work:
+    with Ledger.open(out / LEDGER) as ledger, _working(ledger, choice, out) as work:
         found = expected_use(work, settings, stock, settings[CAPTION].picture_side)
     for name, use in found.items():
         price = "no prices in the settings" if use.dollars is None else f"{use.dollars:,.2f}"
@@ -127,12 +138,45 @@ def _read(choice: ConstructChoice) -> Stock:
     return stock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Desk:
+    """Where questions are asked: in this process, or on a cluster."""
+
+    settings: Mapping[str, AnnotatorSettings]
+    budget: float | None
+    cluster: str | None
+    workers: int
+
+    @contextmanager
+    def ledger(self, path: Path) -> Iterator[PaidAnswers]:
+        """The ledger, in this process or in an actor."""
+        if self.cluster is None:
+            with Ledger.open(path) as ledger:
+                yield ledger
+        else:
+            with owned_ledger(path, self.cluster, self.budget) as remote:
+                yield remote
+
+    @asynccontextmanager
+    async def annotators(self, ledger: PaidAnswers) -> AsyncIterator[dict[str, Annotator]]:
+        """An annotator for each stage; all share the budget."""
+        if isinstance(ledger, RemoteLedger):
+            limited = self.budget is not None
+            yield {name: ClusterAnnotator(self.settings[name], ledger, self.workers, budget=limited) for name in STAGES}
+            return
+        budget = None if self.budget is None else Budget(self.budget)
+        async with AsyncExitStack() as stack:
+            yield {
+                name: await stack.enter_async_context(HttpAnnotator(self.settings[name], ledger, budget))
+                for name in STAGES
+            }
+
+
 @contextmanager
-def _opened(choice: ConstructChoice, out: Path, *, retry_failed: bool = False) -> Iterator[Work]:
+def _working(ledger: PaidAnswers, choice: ConstructChoice, out: Path, *, retry_failed: bool = False) -> Iterator[Work]:
     """A run's work, with bars on the screen; what failed is written down however it ends."""
-    domain = read_domain(choice.domain)
-    out.mkdir(parents=True, exist_ok=True)
-    with Ledger.open(out / LEDGER) as ledger, _bars() as progress:
+    with _bars() as progress:
+        domain = read_domain(choice.domain)
         work = Work(ledger=ledger, domain=domain, retry_failed=retry_failed, progress=progress)
         try:
             yield work
@@ -141,23 +185,14 @@ def _opened(choice: ConstructChoice, out: Path, *, retry_failed: bool = False) -
 
 
 async def _stages(
-    work: Work,
-    settings: Mapping[str, AnnotatorSettings],
-    budget: float | None,
-    stock: Stock,
-    model: ModelChoice,
-    out: Path,
-    choice: ConstructChoice,
+    work: Work, desk: _Desk, stock: Stock, model: ModelChoice, out: Path, choice: ConstructChoice
 ) -> Construction:
     _stop_on_sigterm()
-    limit = None if budget is None else Budget(budget)
-    async with AsyncExitStack() as stack:
-        annotators = {
-            name: await stack.enter_async_context(HttpAnnotator(settings[name], work.ledger, limit)) for name in STAGES
-        }
+    async with desk.annotators(work.ledger) as annotators:
         return await construct(
             work, annotators, stock, lambda: _embedder(model), out,
-            picture_side=settings[CAPTION].picture_side, validation_share=choice.validation_share, seed=choice.seed,
+            picture_side=desk.settings[CAPTION].picture_side, validation_share=choice.validation_share,
+            seed=choice.seed,
         )  # fmt: skip
 
 
