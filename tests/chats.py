@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from procir.annotators.ledger import Seen
 from procir.annotators.request import Picture, Request
 from procir.catalog.atelier.catalogue import view_path
 from procir.catalog.atelier.garments import Garment
@@ -63,4 +64,4 @@ def photo(path: Path) -> Picture:
 def drawn(root: Path, caption: Caption, garment: Garment) -> Described:
     """A product of a drawn catalogue with its stitched photos."""
     views = paths(root, caption.key, garment)
-    return Described(caption=caption, panorama=panorama(views, list(map(str, views))))
+    return Described(caption=caption, panorama=panorama(views, [Seen(str(view), None) for view in views]))
