@@ -15,13 +15,14 @@ from typing import Any, get_type_hints
 
 from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.atelier.catalogue import AtelierConfig
+from procir.construct.builtin.faults import Faults
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
 from procir.train.config import TrainConfig, Variant
 
 FOLDER = Path(__file__).parent
 
-CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig, AnnotatorSettings)
+CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig, AnnotatorSettings, Faults)
 
 SETTINGS_HEAD = """\
 # Settings

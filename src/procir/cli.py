@@ -16,6 +16,7 @@ from rich.console import Console
 
 from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
+from procir.construct.builtin.faults import Faults
 from procir.errors import ConfigError, ProcirError
 from procir.recipes.choices import ConstructChoice, DataChoice, ModelChoice
 from procir.train.config import TrainConfig
@@ -325,6 +326,40 @@ class Construct:
         self.action.run()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotator:
+    """Answer the questions of a construction for a drawn catalogue over HTTP, from its attribute sheets.
+
+    A stand-in for paid models: it speaks the dialect of OpenAI, and errs and fails as often as it is told. Runs until
+    it is interrupted.
+    """
+
+    action: tyro.conf.Positional[Literal["serve"]]
+    """What to do."""
+    catalogue: Path
+    """Folder that `procir draw` has made."""
+    host: str = "127.0.0.1"
+    """Address to bind; others than this machine's own need --key-variable."""
+    port: int = 8010
+    """Port to bind; 0 takes a free one."""
+    key_variable: str | None = None
+    """Environment variable with the key that requests must show; without it any key will do."""
+    log: Path | None = None
+    """File of JSON lines, to which every request is added."""
+    look: bool = True
+    """Refuse pictures that are not the product's own; takes some milliseconds a request."""
+    faults: tyro.conf.OmitArgPrefixes[Faults] = field(default_factory=Faults)
+
+    def run(self) -> None:
+        """Serve."""
+        from procir.recipes.annotator import serve_annotator
+
+        serve_annotator(
+            self.catalogue, self.host, self.port, self.faults,
+            key_variable=self.key_variable, log=self.log, look=self.look,
+        )  # fmt: skip
+
+
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Draw, tyro.conf.subcommand("draw")]
@@ -333,6 +368,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Construct, tyro.conf.subcommand("construct")]
+    | Annotated[Annotator, tyro.conf.subcommand("annotator")]
     | Annotated[Starter, tyro.conf.subcommand("starter")]
 )
 

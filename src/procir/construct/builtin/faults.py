@@ -29,7 +29,7 @@ class Faults:
     verifier_false_alarm: float = 0.0
     """Share of the products without such errors that do not pass it."""
     malformed_json: float = 0.0
-    """Share of the requests answered with prose around the JSON, half of it, or a wrong number of entries."""
+    """Share of the requests answered with prose around the JSON, a part of it, or wrong entries."""
     empty_answers: float = 0.0
     """Share of the requests answered with nothing."""
     stubborn: bool = False

@@ -64,13 +64,12 @@ def read_question(body: bytes) -> Question:
     if not isinstance(content, dict) or not isinstance(content.get("model"), str):
         raise BadQuestionError("the body must be a JSON object with the name of a model")
     stage, member = _stage(content)
-    messages = _messages(content)
-    users = [message for message in messages if message["role"] == "user"]
-    texts = tuple(part for message in messages for part in _parts(message) if isinstance(part, str))
+    messages = [(message["role"], tuple(_parts(message))) for message in _messages(content)]
+    users = [parts for role, parts in messages if role == "user"]
     if not users:
         raise BadQuestionError("messages holds none of role user")
     read = {CAPTION: _read_captioning, VERIFY: _read_verification, TRIPLETS: _read_selection}[stage]
-    blocks, photos = read([_as_data(part) for part in _parts(users[0])])
+    blocks, photos = read([_as_data(part) for part in users[0]])
     return Question(
         model=content["model"],
         stage=stage,
@@ -78,7 +77,7 @@ def read_question(body: bytes) -> Question:
         blocks=tuple(blocks),
         photos=tuple(photos),
         objected=len(users) > 1,
-        texts=texts,
+        texts=tuple(part for _, parts in messages for part in parts if isinstance(part, str)),
     )
 
 

@@ -88,11 +88,12 @@ def _analyse_caption(name: str, text: str, view: str | None, told: Told) -> Capt
 
 def _claims(text: str, garment: Garment) -> Iterator[_Claim]:
     """What the text says of the features that the garment has on one side, sentence by sentence."""
+    features = sided(garment)
     for sentence in _SENTENCES.split(text.lower()):
         if "left" not in sentence and "right" not in sentence:
             continue
         found = _IN_IMAGE.search(sentence)
-        for attribute in sided(garment):
+        for attribute in features:
             for value in (garment[attribute], mirrored(garment[attribute])):
                 if _says(sentence, attribute, value):
                     side = wearers_side(value)
