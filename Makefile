@@ -41,6 +41,7 @@ bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.refine
 	$(BIN)/python -m benchmarks.encode
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.annotate
 	$(BIN)/python -m benchmarks.demo
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
@@ -20,7 +21,7 @@ from procir.train.config import TrainConfig, Variant
 
 FOLDER = Path(__file__).parent
 
-CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig)
+CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig, AnnotatorSettings)
 
 SETTINGS_HEAD = """\
 # Settings
