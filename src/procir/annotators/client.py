@@ -162,10 +162,10 @@ class HttpAnnotator:
     def _failed(self, errand: Errand, error: Exception) -> None:
         """Raise what procir says of a failure that came up through the SDK; return if it has nothing to say."""
         ours = _ours(error)
-        if isinstance(ours, UnansweredError) and not self._transport.stopping:
+        if isinstance(ours, UnansweredError | AnswerError) and not self._transport.stopping:
             self._silence += 1
             if self._silence >= max(LEAST_SILENCE, self.in_flight):
-                raise ExhaustedError(f"{self._silence} questions in a row stayed open: {ours}") from error
+                raise ExhaustedError(f"{self._silence} questions in a row got no answer: {ours}") from error
         if ours:
             raise ours from error
         if errand.answered:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import uuid
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
@@ -142,6 +141,8 @@ class Ledger:
         self._reader = reader
         self._writer = writer
         self._reading = Lock()
+        last: int = self._rows("SELECT coalesce(max(id), 0) FROM intents", [])[0][0]
+        self._notes = count(last + 1)
 
     @classmethod
     @contextmanager
@@ -168,19 +169,19 @@ class Ledger:
         with closing(connect(path, writing=False)) as reader:
             yield cls(path, reader, None)
 
-    async def begin(self, call: Call, attempt: int) -> str:
+    async def begin(self, call: Call, attempt: int) -> int:
         """Note that a call is about to leave, and give the note's id."""
-        note = uuid.uuid4().hex
+        note = next(self._notes)
         values = (note, _bytes(call.key), attempt, call.stage, call.item, call.model, time.time())
         sql = "INSERT INTO intents (id, key, attempt, stage, item, model, started) VALUES (?, ?, ?, ?, ?, ?, ?)"
         await self._write((sql, values))
         return note
 
-    async def fail(self, note: str, reason: str) -> None:
+    async def fail(self, note: int, reason: str) -> None:
         """Close the note of a call that brought no answer."""
         await self._write(_closed(note, reason))
 
-    async def receive(self, note: str, call: Call, raw: bytes, seconds: float) -> None:
+    async def receive(self, note: int, call: Call, raw: bytes, seconds: float) -> None:
         """Keep the body of an answer as it came, and close its note."""
         packed = await asyncio.to_thread(zlib.compress, raw) if len(raw) > 100_000 else zlib.compress(raw)
         values = (_bytes(call.key), call.stage, call.item, call.model, packed, time.time(), seconds)
@@ -213,13 +214,13 @@ class Ledger:
         found: dict[str, Decision] = {}
         for part in _parts(keys):
             sql = f"SELECT key, answer, reason, round FROM outcomes WHERE key IN ({_marks(part)})"  # noqa: S608
-            for key, answer, reason, count in self._rows(sql, [_bytes(key) for key in part]):
-                found[key.hex()] = Decision(answer=answer, reason=reason, round=count)
+            for key, answer, reason, times in self._rows(sql, [_bytes(key) for key in part]):
+                found[key.hex()] = Decision(answer=answer, reason=reason, round=times)
         return found
 
     def lost(self) -> list[Call]:
-        """Calls that were under way, or just about to leave, when a run was cut off: they may have been billed."""
-        sql = "SELECT key, stage, item, model FROM intents WHERE result = 'lost' ORDER BY started, id"
+        """Calls that were under way when a run was cut off: they may have been billed."""
+        sql = "SELECT key, stage, item, model FROM intents WHERE result = 'lost' ORDER BY id"
         rows = self._rows(sql, [])
         return [Call(key=key.hex(), stage=stage, item=item, model=model) for key, stage, item, model in rows]
 
@@ -275,7 +276,7 @@ class Ledger:
         return self._writer
 
 
-def _closed(note: str, result: str) -> Statement:
+def _closed(note: int, result: str) -> Statement:
     return "UPDATE intents SET ended = ?, result = ? WHERE id = ?", (time.time(), result, note)
 
 

@@ -53,7 +53,7 @@ def connect_model(settings: AnnotatorSettings, client: httpx2.AsyncClient) -> Mo
         provider = GoogleProvider(api_key=secret, base_url=settings.base_url, http_client=client, retry_options=once)
         return GoogleModel(settings.model, provider=provider)
     sdk = AsyncOpenAI(api_key=secret, base_url=settings.base_url, http_client=client, max_retries=0)
-    sdk.chat.completions = _Completions(sdk)  # type: ignore[misc, assignment]
+    sdk.chat.completions = _Completions(sdk, client)  # type: ignore[misc, assignment]
     if settings.base_url is None:
         return OpenAIChatModel(settings.model, provider=OpenAIProvider(openai_client=sdk))
     profile = OpenAIModelProfile(supports_json_schema_output=True, openai_chat_supports_max_completion_tokens=False)
@@ -62,24 +62,23 @@ def connect_model(settings: AnnotatorSettings, client: httpx2.AsyncClient) -> Mo
 
 
 class _Completions:
-    """Chat completions without the SDK's search of the whole body for fields that it would spell otherwise.
+    """Sends chat completions without the way through the SDK, which takes half the CPU of a question.
 
-    There are none in what pydantic-ai sends, and the search takes a quarter of the CPU of a question.
+    It would search the whole body for fields to respell, of which pydantic-ai sends none, and retry, which is not its
+    business here.
     """
 
-    def __init__(self, sdk: AsyncOpenAI) -> None:
-        self._sdk = sdk
+    def __init__(self, sdk: AsyncOpenAI, client: httpx2.AsyncClient) -> None:
+        self._url = httpx2.URL(f"{sdk.base_url}chat/completions")
+        self._headers = {**sdk.auth_headers, "Accept": "application/json"}
+        self._client = client
 
-    async def create(
-        self, *, extra_headers: Mapping[str, str], extra_body: Mapping[str, Any] | None, timeout: float, **fields: Any
-    ) -> ChatCompletion:
+    async def create(self, *, extra_body: Mapping[str, Any] | None, **fields: Any) -> ChatCompletion:
+        """The parsed reply to a body of these fields; headers and time-outs are those of our own transport."""
         given = {name: value for name, value in fields.items() if not isinstance(value, Omit | NotGiven)}
-        return await self._sdk.post(
-            "/chat/completions",
-            cast_to=ChatCompletion,
-            body={**given, **(extra_body or {})},
-            options={"headers": extra_headers, "timeout": timeout},
-        )
+        del given["extra_headers"], given["timeout"]
+        response = await self._client.post(self._url, headers=self._headers, json={**given, **(extra_body or {})})
+        return ChatCompletion.construct(**response.json())
 
 
 def model_settings(settings: AnnotatorSettings) -> ModelSettings:

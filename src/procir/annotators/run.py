@@ -125,7 +125,7 @@ class _Team:
     def __init__(self, annotator: Asked) -> None:
         self.annotator = annotator
         # More than may be in flight, so that some are prepared or kept while others are.
-        self.size = annotator.in_flight + max(1, annotator.in_flight // 4)
+        self.size = 2 * annotator.in_flight
         self.running = 0
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()

@@ -26,9 +26,9 @@ BATCH = 512
 """Most waiters of one commit."""
 
 _TABLES = """
-CREATE TABLE intents (id TEXT PRIMARY KEY, key BLOB, attempt INTEGER, stage TEXT, item TEXT, model TEXT,
-    started REAL, ended REAL, result TEXT) WITHOUT ROWID;
-CREATE INDEX open_intents ON intents (started) WHERE result IS NULL OR result = 'lost';
+CREATE TABLE intents (id INTEGER PRIMARY KEY, key BLOB, attempt INTEGER, stage TEXT, item TEXT, model TEXT,
+    started REAL, ended REAL, result TEXT);
+CREATE INDEX open_intents ON intents (id) WHERE result IS NULL OR result = 'lost';
 CREATE TABLE answers (key BLOB PRIMARY KEY, stage TEXT, item TEXT, model TEXT, raw BLOB, received REAL, seconds REAL,
     text TEXT, billed_model TEXT, input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER,
     thinking_tokens INTEGER, dollars REAL);

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -139,22 +139,14 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         with self._waits():
             await self._requests.take(1)
             await self._tokens.take(errand.tokens)
-        self._reserve(errand)
-        note = await self._ledger.begin(errand.call, errand.attempts)
-        return await self._exchange(request, errand, note)
-
-    async def _exchange(self, request: httpx2.Request, errand: Errand, note: str) -> bytes:
-        """One call. A call that is cut off in the middle leaves its note open: it may be billed."""
+            line = await self._free.get()
         try:
-            async with self._line() as line, asyncio.timeout(self._settings.timeout):
-                begun = time.monotonic()
-                status, headers, raw = await _sent(request, line)
-        except (TimeoutError, httpx2.TransportError, httpx2.DecodingError) as error:
-            never_left = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-            self.settle(errand, 0.0 if never_left else None)
-            reason = f"no whole answer: {str(error) or type(error).__name__}"
-            await self._ledger.fail(note, reason)
-            raise _AgainError(reason) from error
+            self._reserve(errand)
+            note = await self._ledger.begin(errand.call, errand.attempts)
+            begun = time.monotonic()
+            status, headers, raw = await self._exchange(request, errand, note, line)
+        finally:
+            self._free.put_nowait(line)
         if status == httpx2.codes.OK:
             await self._ledger.receive(note, errand.call, raw, time.monotonic() - begun)
             return raw
@@ -163,13 +155,19 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         await self._ledger.fail(note, reason)
         raise self._failure(status, headers, raw, reason, request.url.host)
 
-    @asynccontextmanager
-    async def _line(self) -> AsyncIterator[httpx2.AsyncHTTPTransport]:
-        line = await self._free.get()
+    async def _exchange(
+        self, request: httpx2.Request, errand: Errand, note: int, line: httpx2.AsyncHTTPTransport
+    ) -> tuple[int, httpx2.Headers, bytes]:
+        """Status, headers and body of a call. If it is cut off in the middle, its note stays open: it may be billed."""
         try:
-            yield line
-        finally:
-            self._free.put_nowait(line)
+            async with asyncio.timeout(self._settings.timeout):
+                return await _sent(request, line)
+        except (TimeoutError, httpx2.TransportError, httpx2.DecodingError) as error:
+            never_left = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+            self.settle(errand, 0.0 if never_left else None)
+            reason = f"no whole answer: {str(error) or type(error).__name__}"
+            await self._ledger.fail(note, reason)
+            raise _AgainError(reason) from error
 
     def _reserve(self, errand: Errand) -> None:
         if self._budget:
