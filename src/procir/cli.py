@@ -234,7 +234,7 @@ class ConstructRun:
 
     def run(self) -> None:
         """Construct."""
-        from procir.recipes.construct import run_construction, show_dry_run
+        from procir.recipes.construct import chosen_embedder, run_construction, show_dry_run
 
         if self.dry_run:
             show_dry_run(self.source, self.out)
@@ -242,8 +242,8 @@ class ConstructRun:
             if self.workers != 1 and self.cluster is None:
                 raise ConfigError("--workers goes with --cluster ADDRESS; without it one process asks")
             run_construction(
-                self.source, self.embedder, self.out, budget=self.budget, retry_failed=self.retry_failed,
-                cluster=self.cluster, workers=self.workers,
+                self.source, chosen_embedder(self.embedder), self.out,
+                budget=self.budget, retry_failed=self.retry_failed, cluster=self.cluster, workers=self.workers,
             )  # fmt: skip
 
 

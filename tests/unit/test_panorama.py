@@ -95,13 +95,20 @@ def test_pictures_are_decoded_only_when_they_are_loaded(views):
     content = views[0].read_bytes()
     Image.new("RGB", (100, 200)).save(views[0], "JPEG")
     views[0].write_bytes(views[0].read_bytes()[:-20])
-    made = panorama(views, seen("a", "b", "c"))
+    made = panorama(views, seen("cut", "b", "c"))
     with pytest.raises(ImageError, match=r"0\.png: truncated or damaged"):
         made.picture.load()
     views[0].write_bytes(content)
     assert shown(made.picture).shape == (200, 600, 3)
     with pytest.raises(ImageError, match=r"missing\.png: cannot be read"):
         panorama([views[0].parent / "missing.png"], seen("a"))
+
+
+def test_a_picture_is_stitched_once(views, monkeypatch):
+    made = panorama(views, seen("once", "b", "c")).picture
+    content = made.load()
+    monkeypatch.setattr("procir.construct.panorama.load_image", None)
+    assert panorama(views, seen("once", "b", "c")).picture.load() == content
 
 
 @given(

@@ -9,7 +9,9 @@ from functools import partial
 from hashlib import sha256
 from itertools import accumulate, pairwise
 from pathlib import Path
+from threading import Lock
 
+import cachetools
 from PIL import Image
 
 from procir.annotators.ledger import Seen
@@ -18,6 +20,9 @@ from procir.images import image_size, load_image, to_jpeg
 
 HEIGHT, WIDTH = 768, 3840
 """Most pixels of a stitched picture; five square views fit at full height."""
+
+CACHE_BYTES = 256 * 2**20
+"""Bytes of stitched pictures that are kept: in stage 3 every product is a candidate of about ten others."""
 
 Bounds = tuple[int, int, int, int]
 """Left, top, right, bottom in thousandths of a picture's width and height."""
@@ -48,7 +53,7 @@ def panorama(views: Sequence[Path], seen: Sequence[Seen], *, height: int = HEIGH
     digests = [found.digest for found in seen]
     made = sha256(json.dumps(["panorama", _WAY, _QUALITY, common, widths, digests]).encode()).hexdigest()
     size = sum(widths), common
-    picture = Picture(digest=made, load=partial(_stitch, tuple(views), common, widths), size=lambda: size)
+    picture = Picture(digest=made, load=partial(_stitched, made, tuple(views), common, widths), size=lambda: size)
     return Panorama(picture=picture, boxes=_boxes(widths))
 
 
@@ -64,6 +69,11 @@ def _boxes(widths: Sequence[int]) -> tuple[Bounds, ...]:
     # A sliver beside a wide view still gets a box that is not empty.
     bounds = ((min(left, _FULL - 1), right) for left, right in pairwise(edges))
     return tuple((left, 0, max(right, left + 1), _FULL) for left, right in bounds)
+
+
+@cachetools.cached(cachetools.LRUCache(CACHE_BYTES, getsizeof=len), key=lambda digest, *_: digest, lock=Lock())
+def _stitched(digest: str, views: tuple[Path, ...], height: int, widths: tuple[int, ...]) -> bytes:  # noqa: ARG001
+    return _stitch(views, height, widths)
 
 
 def _stitch(views: tuple[Path, ...], height: int, widths: tuple[int, ...]) -> bytes:

@@ -23,7 +23,7 @@ from procir.annotators.settings import AnnotatorSettings, read_settings
 from procir.catalog.products import SPLITS, Stock, read_products
 from procir.catalog.released import read_split, report, write_split
 from procir.construct.checks import RANGES, word_report
-from procir.construct.construction import STAGES, Construction, construct
+from procir.construct.construction import STAGES, Construction, LoadEmbedder, construct
 from procir.construct.domain import read_domain
 from procir.construct.dry_run import expected_use
 from procir.construct.export import export_parquet
@@ -50,9 +50,10 @@ Format = Literal["parquet", "llama-factory"]
 
 def run_construction(
     choice: ConstructChoice,
-    model: ModelChoice,
+    embedder: LoadEmbedder,
     out: Path,
     *,
+    settings: Mapping[str, AnnotatorSettings] | None = None,
     budget: float | None = None,
     retry_failed: bool = False,
     cluster: str | None = None,
@@ -60,14 +61,15 @@ def run_construction(
 ) -> Construction:
     """Make a data set, or go on where an earlier run stopped; it ends up in `out`/data.
 
-    Raises ExhaustedError when a key, a quota or the budget is used up: what was answered is kept.
+    `settings` are those of the choice's file unless given. Raises ExhaustedError when a key, a quota or the budget is
+    used up: what was answered is kept.
     """
-    settings, stock = read_settings(choice.annotators), _read(choice)
-    desk = _Desk(settings=settings, budget=budget, cluster=cluster, workers=workers)
+    stock = _read(choice)
+    desk = _Desk(settings=settings or read_settings(choice.annotators), budget=budget, cluster=cluster, workers=workers)
     with desk.ledger(out / LEDGER) as ledger, _working(ledger, choice, out, retry_failed=retry_failed) as work:
         for call in work.ledger.lost():
             say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
-        made = asyncio.run(_stages(work, desk, stock, model, out, choice))
+        made = asyncio.run(_stages(work, desk, stock, embedder, out, choice))
     _write(out, choice, stock, made)
     return made
 
@@ -185,12 +187,12 @@ def _working(ledger: PaidAnswers, choice: ConstructChoice, out: Path, *, retry_f
 
 
 async def _stages(
-    work: Work, desk: _Desk, stock: Stock, model: ModelChoice, out: Path, choice: ConstructChoice
+    work: Work, desk: _Desk, stock: Stock, embedder: LoadEmbedder, out: Path, choice: ConstructChoice
 ) -> Construction:
     _stop_on_sigterm()
     async with desk.annotators(work.ledger) as annotators:
         return await construct(
-            work, annotators, stock, lambda: _embedder(model), out,
+            work, annotators, stock, embedder, out,
             picture_side=desk.settings[CAPTION].picture_side, validation_share=choice.validation_share,
             seed=choice.seed,
         )  # fmt: skip
@@ -203,10 +205,15 @@ def _stop_on_sigterm() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-@cache
-def _embedder(model: ModelChoice) -> tuple[Embedder, str]:
-    embedder = load_embedder(model, ALONE)
-    return embedder, fingerprint(embedder)
+def chosen_embedder(model: ModelChoice) -> LoadEmbedder:
+    """The embedder of stage 3, loaded once, when it is needed."""
+
+    @cache
+    def load() -> tuple[Embedder, str]:
+        embedder = load_embedder(model, ALONE)
+        return embedder, fingerprint(embedder)
+
+    return load
 
 
 def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction) -> None:

@@ -1,35 +1,48 @@
-"""The main job, end to end: a drawn catalogue, a model trained on it, its evaluation, and a report."""
+"""The main job, end to end: a drawn catalogue, a data set made from its photos, a model, its evaluation, a report."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
+from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue, read_garments
+from procir.catalog.atelier.garments import Garment
+from procir.catalog.atelier.pairs import Sheets
+from procir.catalog.released import write_split
+from procir.construct.builtin.captioner import planted
+from procir.construct.builtin.server import create_app
+from procir.construct.builtin.serving import running
+from procir.construct.construction import Construction
 from procir.model.embedder import ProCIR
+from procir.model.prefix import fingerprint
 from procir.recipes import tiny
+from procir.recipes.choices import ConstructChoice
 from procir.recipes.console import console, say, show_results, stage
+from procir.recipes.construct import DATA, run_construction
 from procir.recipes.curriculum import attend
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, listed, train_watched, write_outcome
 from procir.train.config import TrainConfig
-from procir.types import Split
+from procir.types import ProductKey, Split, Triplet
 
 
 def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue: AtelierConfig | None = None) -> None:
-    """Draw, train, evaluate and report into `out`; a catalogue that is already drawn there is used again.
+    """Draw, construct, train, evaluate and report into `out`; what is drawn and answered there is used again.
 
-    Writes `data/`, `model/`, `log.jsonl`, `results.json` and `report.html`; from scratch, the model has lessons
-    first, which are kept in `lessons/`.
+    Writes `catalogue/`, `ledger.sqlite`, `statistics/`, `data/`, `model/`, `log.jsonl`, `results.json` and
+    `report.html`; from scratch, the model has lessons first, which are kept in `lessons/`.
     """
     catalogue = catalogue or tiny.demo_catalogue()
     config = replace(tiny.demo_training(), seed=seed)
     starter = None if from_scratch else tiny.starter_model()
-    say(f"procir demo → {out}  (a catalogue that is already drawn there is used again)")
+    say(f"procir demo → {out}  (what is drawn and answered there is used again)")
     clock = Clock()
-    splits = _draw(out / "data", catalogue)
+    drawn = _draw(out / "catalogue", catalogue)
     clock.lap("drawing")
+    splits = _construct(out, starter or tiny.fresh_model(drawn["train"], seed=seed))
+    clock.lap("construction")
     model, untrained = _models(splits["train"], starter, seed)
     if from_scratch:
         attend(model, tiny.scratch_curriculum(), out / "lessons", os.cpu_count() or 1, resume=True)
@@ -63,6 +76,49 @@ def _draw(root: Path, catalogue: AtelierConfig) -> dict[str, Split]:
         return draw_catalogue(
             root, catalogue, os.cpu_count() or 1, lambda done, total: advance(done, total, "products")
         )
+
+
+def _construct(out: Path, embedder: ProCIR) -> dict[str, Split]:
+    """The data set out of the photos alone, by the three stages with the built-in annotator over HTTP."""
+    root = out / "catalogue"
+    garments, faults = read_garments(root), tiny.demo_faults()
+    with running(create_app(garments, faults)) as url:
+        made = run_construction(
+            ConstructChoice(catalogue=root), lambda: (embedder, fingerprint(embedder)), out,
+            settings=tiny.demo_annotators(url),
+        )  # fmt: skip
+    _show_verifier(made, planted(garments, faults.seed, faults.left_right_errors))
+    splits = {name: _with_true_sets(split, garments) for name, split in made.splits.items()}
+    for split in splits.values():
+        write_split(out / DATA, split)
+    return splits
+
+
+def _show_verifier(made: Construction, wrong: Collection[ProductKey]) -> None:
+    """What the check of left and right found of what the built-in annotator had got wrong."""
+    flagged = {verdict.key for verdict in made.verdicts if verdict.has_error}
+    hits = len(flagged.intersection(wrong))
+    console.print(
+        f"[dim]captions of {len(wrong):,} products confuse left and right; the check found {hits:,} of them, and took "
+        f"{len(flagged) - hits:,} others for wrong"
+    )
+
+
+def _with_true_sets(split: Split, garments: Mapping[ProductKey, Garment]) -> Split:
+    """The split with what the atelier alone knows: every product that meets a request, for the case sheets."""
+    known = {key: garments[key] for key in split.products}
+    by_group: dict[str, list[ProductKey]] = {}
+    for key, garment in known.items():
+        by_group.setdefault(garment.group.name, []).append(key)
+    sheets = {name: Sheets([known[key] for key in keys]) for name, keys in by_group.items()}
+    place = {key: number for keys in by_group.values() for number, key in enumerate(keys)}
+
+    def true_set(triplet: Triplet) -> tuple[ProductKey, ...]:
+        group = known[triplet.source].group.name
+        found = sheets[group].satisfying(place[triplet.source], place[triplet.target])
+        return tuple(by_group[group][number] for number in found)
+
+    return replace(split, triplets=tuple(replace(triplet, satisfying=true_set(triplet)) for triplet in split.triplets))
 
 
 def _models(training: Split, starter: ProCIR | None, seed: int) -> tuple[ProCIR, ProCIR]:

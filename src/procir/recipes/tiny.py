@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.atelier.catalogue import AtelierConfig
+from procir.construct.builtin.faults import Faults
+from procir.construct.construction import STAGES
 from procir.errors import CheckpointError
 from procir.model.embedder import ProCIR
 from procir.model.pixels import PixelSettings
@@ -21,6 +25,8 @@ from procir.types import Split
 
 VOCABULARY = 2048
 """Bytes and merges of the tiny tokenizer."""
+
+_KEY = "PROCIR_BUILTIN_KEY"
 
 MAIN = Variant(two_turns=True, alignment=True, cot=False)
 """The paper's best variant: two turns and alignment."""
@@ -35,6 +41,23 @@ def settings(variant: Variant = MAIN) -> EmbedderSettings:
 def demo_catalogue() -> AtelierConfig:
     """What `procir demo` draws."""
     return AtelierConfig(train_products=2600, val_products=700, size=256, family=12, seed=7)
+
+
+def demo_faults() -> Faults:
+    """What goes wrong at the built-in annotator of the demo, about as with real ones."""
+    return Faults(
+        left_right_errors=0.05, verifier_miss=0.2, verifier_false_alarm=0.005, malformed_json=0.02, rate_limited=0.005,
+        retry_after=0.1,
+    )  # fmt: skip
+
+
+def demo_annotators(base_url: str) -> dict[str, AnnotatorSettings]:
+    """The built-in annotator for all stages; it takes any key."""
+    os.environ.setdefault(_KEY, "none")
+    settings = AnnotatorSettings(
+        provider="openai", model="builtin", base_url=base_url, key_variable=_KEY, max_tokens=4096, in_flight=16
+    )
+    return dict.fromkeys(STAGES, settings)
 
 
 def demo_training() -> TrainConfig:
