@@ -44,6 +44,7 @@ bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.annotate
+	$(BIN)/python -m benchmarks.builtin
 	$(BIN)/python -m benchmarks.demo
 
 clean:  ## Remove the environment and caches, keep runs/
