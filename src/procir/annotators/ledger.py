@@ -116,15 +116,15 @@ class PaidAnswers(Protocol):
         """Calls that were under way when a run ended without closing them."""
         ...
 
-    async def begin(self, call: Call, attempt: int) -> str:
+    async def begin(self, call: Call, attempt: int) -> int:
         """Note that a call is about to leave."""
         ...
 
-    async def fail(self, note: str, reason: str) -> None:
+    async def fail(self, note: int, reason: str) -> None:
         """Close the note of a call that brought no answer."""
         ...
 
-    async def receive(self, note: str, call: Call, raw: bytes, seconds: float) -> None:
+    async def receive(self, note: int, call: Call, raw: bytes, seconds: float) -> None:
         """Keep the body of an answer as it came."""
         ...
 

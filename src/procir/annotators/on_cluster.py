@@ -80,16 +80,16 @@ class RemoteLedger:
         found: list[Call] = self._now("lost")
         return found
 
-    async def begin(self, call: Call, attempt: int) -> str:
+    async def begin(self, call: Call, attempt: int) -> int:
         """Note that a call is about to leave, and give the note's id."""
-        note: str = await self.owner.ledger.remote("begin", call, attempt)
+        note: int = await self.owner.ledger.remote("begin", call, attempt)
         return note
 
-    async def fail(self, note: str, reason: str) -> None:
+    async def fail(self, note: int, reason: str) -> None:
         """Close the note of a call that brought no answer."""
         await self.owner.ledger.remote("fail", note, reason)
 
-    async def receive(self, note: str, call: Call, raw: bytes, seconds: float) -> None:
+    async def receive(self, note: int, call: Call, raw: bytes, seconds: float) -> None:
         """Keep the body of an answer as it came, and close its note."""
         await self.owner.ledger.remote("receive", note, call, raw, seconds)
 
