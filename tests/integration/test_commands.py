@@ -42,7 +42,7 @@ KEYS = {
 }  # fmt: skip
 VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS
-COMMANDS = ["demo", "draw", "check", "train", "evaluate", "encode", "starter"]
+COMMANDS = ["demo", "draw", "check", "train", "evaluate", "encode", "construct", "annotator", "starter"]
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_the_demo_leaves_a_model_results_and_a_report(demo):
     assert (results["queries"], results["gallery"], results["seed"]) == (len(rows), len(gallery), 0)
     assert re.fullmatch("[0-9a-f]{64}", results["data_hash"])
     assert set(results["versions"]) == {"python", "procir", "torch", "transformers", "numpy"}
-    assert {"drawing", "training", "evaluation"} <= set(results["seconds"])
+    assert {"drawing", "construction", "training", "evaluation"} <= set(results["seconds"])
     assert all(seconds >= 0 for seconds in results["seconds"].values())
     assert results["config"]["train"]["batch_size"] == 8
     assert cases(demo / "report.html") == 12
@@ -218,14 +218,27 @@ def test_the_demo_leaves_a_model_results_and_a_report(demo):
     assert [row["step"] for row in read_log(demo) if row["kind"] == "eval"] == [0, 2, 3]
 
 
+def test_the_demo_makes_its_data_set_of_photos(demo):
+    """By the three stages over HTTP; the truth of the atelier is added for the case sheets."""
+    asked = {row["stage"] for row in lines(demo / "failures.jsonl")}
+    assert asked == set()
+    verdicts, captions = lines(demo / "verdicts.jsonl"), lines(demo / "data" / "val_captions.jsonl")
+    assert len(verdicts) == CATALOGUE.train_products + CATALOGUE.val_products
+    wrong = {row["product_id"] for row in verdicts if row["has_error"]}
+    assert wrong.isdisjoint(row["product_id"] for row in captions)
+    assert (demo / "ledger.sqlite").stat().st_size > 100_000
+    triplets = lines(demo / "data" / "val_triplets.jsonl")
+    assert all(row["target_id"] in row["satisfying_ids"] for row in triplets)
+
+
 def test_the_demo_may_run_again(demo, procir, tmp_path):
     """Into the same folder, this time from random weights: the drawings are used again, the rest is written anew."""
     again = Path(shutil.copytree(demo, tmp_path / "again"))
-    drawn = {path: path.stat().st_mtime_ns for path in (again / "data").rglob("*.jpg")}
+    drawn = {path: path.stat().st_mtime_ns for path in (again / "catalogue").rglob("*.jpg")}
     printed = procir("demo", "--from-scratch", "--seed", "3", "--out", again)
     assert re.search("Drawing garments.*done before", printed)
     assert f"Look at {(again / 'report.html').resolve()}\n" in printed
-    assert {path: path.stat().st_mtime_ns for path in (again / "data").rglob("*.jpg")} == drawn
+    assert {path: path.stat().st_mtime_ns for path in (again / "catalogue").rglob("*.jpg")} == drawn
     before, after = (read_results(out / "results.json") for out in (demo, again))
     assert before["rows"].keys() == after["rows"].keys()
     assert before["data_hash"] == after["data_hash"]
@@ -242,9 +255,9 @@ def test_the_demo_without_the_shipped_checkpoint(monkeypatch, refusal, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_starter_recipe(data, procir, tmp_path):
+def test_the_starter_recipe(demo, procir, tmp_path):
     """Lessons alone, which a second call keeps."""
-    shutil.copytree(data, tmp_path / "out" / "data")
+    shutil.copytree(demo / "catalogue", tmp_path / "out" / "data")
     procir("starter", "--out", tmp_path / "out")
     assert cases(tmp_path / "out" / "report.html") == 12
     config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
@@ -409,7 +422,7 @@ def test_check_names_what_is_broken_or_missing(copy, procir, refusal):
     printed = procir("check", "--data", copy, "--allow-missing")
     assert "products without a readable folder" in printed
     assert "unreadable views" in printed
-    assert f"{CATALOGUE.val_products - 1} products" in printed
+    assert f"{len(lines(copy / 'val_captions.jsonl')) - 1} products" in printed
 
 
 @pytest.mark.parametrize("workers", ["0", "-2"])
