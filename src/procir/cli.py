@@ -307,10 +307,30 @@ class ConstructExport:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructDuplicates:
+    """Find products of one split whose photos are, perhaps resized or encoded anew, those of another split's product.
+
+    Nothing is dropped: OUT/duplicates.jsonl lists them.
+    """
+
+    out: Path
+    """Folder of a finished construction."""
+    threads: int = os.cpu_count() or 1
+    """Threads that decode."""
+
+    def run(self) -> None:
+        """Compare."""
+        from procir.recipes.construct import show_duplicates
+
+        show_duplicates(self.out, self.threads)
+
+
 ConstructAction = (
     Annotated[ConstructRun, tyro.conf.subcommand("run")]
     | Annotated[ConstructStatus, tyro.conf.subcommand("status")]
     | Annotated[ConstructCost, tyro.conf.subcommand("cost")]
+    | Annotated[ConstructDuplicates, tyro.conf.subcommand("duplicates")]
     | Annotated[ConstructExport, tyro.conf.subcommand("export")]
 )
 

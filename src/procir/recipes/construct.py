@@ -26,6 +26,7 @@ from procir.construct.checks import RANGES, word_report
 from procir.construct.construction import STAGES, Construction, LoadEmbedder, construct
 from procir.construct.domain import read_domain
 from procir.construct.dry_run import expected_use
+from procir.construct.duplicates import as_rows, find_duplicates
 from procir.construct.export import export_parquet
 from procir.construct.llama_factory import export_llama_factory
 from procir.construct.questions import CAPTION
@@ -44,6 +45,7 @@ from procir.records import data_hash, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split
 
 LEDGER, FAILURES, VERDICTS, DATA = "ledger.sqlite", "failures.jsonl", "verdicts.jsonl", "data"
+DUPLICATES = "duplicates.jsonl"
 
 Format = Literal["parquet", "llama-factory"]
 
@@ -132,6 +134,18 @@ def export(out: Path, to: Path, form: Format, *, embed: bool, title: str, token:
             to / split.name, split, images=(out / DATA / "images").resolve(), embedding_token=token, seed=seed
         )
         show_load(f"{to / split.name}", report)
+
+
+def show_duplicates(out: Path, threads: int) -> None:
+    """Find products of one split that look like products of the other, and write them to duplicates.jsonl."""
+    splits = _finished(out)
+    with stage("Comparing photos") as advance:
+        found = find_duplicates(splits, threads=threads, progress=lambda done, total: advance(done, total, "views"))
+    write_jsonl(out / DUPLICATES, as_rows(found))
+    say(f"{len(found):,} products of one split have a near duplicate in the other: {out / DUPLICATES}", "bold")
+    for duplicate in found[:10]:
+        one, other = duplicate.products
+        say(f"  {one} ({duplicate.splits[0]}) and {other} ({duplicate.splits[1]}): {duplicate.shared} views", "dim")
 
 
 def _read(choice: ConstructChoice) -> Stock:
