@@ -58,7 +58,7 @@ def test_copies_are_found(splits, tmp_path, save):
     for duplicate, product in zip(found, originals, strict=True):
         assert (duplicate.splits, duplicate.views) == (("train", "val"), len(product.views))
         assert duplicate.shared > len(product.views) / 2
-        assert 0 <= duplicate.distance <= 7
+        assert 0 <= duplicate.difference <= 4.5
 
 
 def test_one_shared_view_of_many_is_not_enough(splits, tmp_path):
@@ -101,6 +101,21 @@ def test_pairs_are_those_of_all_with_all(monkeypatch):
     assert set(duplicates._near(hashes, sides)) == expected
 
 
+def test_photos_of_one_hash_and_other_colors_are_told_apart(tmp_path):
+    """Plain photos have hardly a slope; small copies decide."""
+    keys = [ProductKey("shop", name) for name in ("a", "b", "c")]
+    products = []
+    for key, color in zip(keys, ("#202020", "#203080", "#212121"), strict=True):
+        path = tmp_path / f"{key.product_id}.png"
+        Image.new("RGB", (64, 64), color).save(path)
+        products.append(Product(key, (View(path),)))
+    left, right = (
+        Split(name, {product.key: product for product in part}, {}, ())
+        for name, part in (("train", products[:1]), ("val", products[1:]))
+    )
+    assert [found.products for found in find_duplicates([left, right])] == [(keys[0], keys[2])]
+
+
 def test_bits_of_a_photo_computed_by_hand():
     image = Image.new("RGB", (90, 80), "black")
     ImageDraw.Draw(image).rectangle((40, 0, 89, 79), fill=(255, 0, 0))  # red from the fifth of nine columns on
@@ -112,10 +127,14 @@ def test_bits_of_a_photo_computed_by_hand():
 
 def test_rows_and_unreadable_photos(tmp_path):
     duplicate = Duplicate(
-        products=(ProductKey("a", "1"), ProductKey("b", "2")), splits=("train", "val"), shared=2, views=3, distance=4
+        products=(ProductKey("a", "1"), ProductKey("b", "2")),
+        splits=("train", "val"),
+        shared=2,
+        views=3,
+        difference=1.5,
     )
     assert as_rows([duplicate]) == [
-        {"products": ["a/1", "b/2"], "splits": ["train", "val"], "shared_views": 2, "views": 3, "distance": 4}
+        {"products": ["a/1", "b/2"], "splits": ["train", "val"], "shared_views": 2, "views": 3, "difference": 1.5}
     ]
     key = ProductKey("a", "1")
     broken = Split("train", {key: Product(key, (View(tmp_path / "gone.jpg"),))}, {}, ())

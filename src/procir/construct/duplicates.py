@@ -1,8 +1,8 @@
 """Products of one split that look like products of another: the same photos, perhaps resized or encoded anew.
 
 Each photo becomes 192 bits: whether it gets brighter from each of 8 x 8 places to the next on its right, in each color.
-Photos within `DISTANCE` bits count as the same. Two such hashes certainly share one of `_BANDS` parts, so that only
-photos that share one are compared, not all with all.
+Hashes within `DISTANCE` bits certainly share one of `_BANDS` parts, so that only photos that share one are compared,
+not all with all. Small copies of those decide: plain photos of different things may have one hash.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ from procir.types import Product, ProductKey, Split
 DISTANCE = 7
 """Most bits of 192 in which two photos of the same differ."""
 
+DIFFERENCE = 4.5
+"""Most mean difference, of 255, of small copies of two photos of the same; encoding anew changes them by 1 to 3."""
+
 SHARE = 0.5
 """Products are near duplicates if more than this share of the views of the one with fewer views is in the other."""
 
-_BANDS, _SIDE, _STEP = DISTANCE + 1, 8, 4
-_PIECE = 2_000_000
+_BANDS, _SIDE, _STEP, _COPY = DISTANCE + 1, 8, 4, 16
+_CHUNK, _PIECE = 1024, 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """Two products of different splits, how many of `views` views they share, and the largest distance of these."""
+    """Two products of different splits, how many of `views` views they share, and the largest difference of these."""
 
     products: tuple[ProductKey, ProductKey]
     splits: tuple[str, str]
     shared: int
     views: int
-    distance: int
+    difference: float
 
 
 def find_duplicates(
@@ -50,11 +53,12 @@ def find_duplicates(
     owners = np.repeat(np.arange(len(products)), [len(product.views) for _, product in products])
     names = {split.name: number for number, split in enumerate(splits)}
     sides = np.array([names[name] for name, _ in products])[owners]
-    hashes = _hashes(paths, threads, progress)
-    matches: dict[tuple[int, int], list[tuple[int, int, int]]] = defaultdict(list)
+    hashes, copies = _look(paths, threads, progress)
+    matches: dict[tuple[int, int], list[tuple[int, int, float]]] = defaultdict(list)
     for left, right in _near(hashes, sides):
-        distance = int(np.bitwise_count(hashes[left] ^ hashes[right]).sum())
-        matches[int(owners[left]), int(owners[right])].append((left, right, distance))
+        difference = float(np.abs(copies[left].astype(np.int16) - copies[right]).mean())
+        if difference <= DIFFERENCE:
+            matches[int(owners[left]), int(owners[right])].append((left, right, difference))
     found = (_duplicate(products, pair, views) for pair, views in matches.items())
     return tuple(sorted(filter(None, found), key=lambda duplicate: duplicate.products))
 
@@ -68,16 +72,24 @@ def view_hash(image: Image.Image) -> UInt8[np.ndarray, " bytes"]:
     return np.packbits(rises.reshape(-1, _BANDS).T)
 
 
-def _hashes(
+def _look(
     paths: Sequence[Path], threads: int, progress: Callable[[int, int], None]
-) -> UInt8[np.ndarray, "views bytes"]:
+) -> tuple[UInt8[np.ndarray, "views bytes"], UInt8[np.ndarray, "views side side 3"]]:
+    """Hashes and small copies: 800 bytes a photo."""
     rows = np.empty((len(paths), 3 * _SIDE * _SIDE // 8), np.uint8)
+    copies = np.empty((len(paths), _COPY, _COPY, 3), np.uint8)
+
+    def look(number: int) -> None:
+        image = load_image(paths[number])
+        rows[number] = view_hash(image)
+        copies[number] = np.asarray(image.resize((_COPY, _COPY), Image.Resampling.BOX))
+
     with ThreadPoolExecutor(threads) as pool:
-        for number, row in enumerate(pool.map(lambda path: view_hash(load_image(path)), paths)):
-            rows[number] = row
-            if number % 256 == 0 or number + 1 == len(paths):
-                progress(number + 1, len(paths))
-    return rows
+        for start in range(0, len(paths), _CHUNK):
+            stop = min(start + _CHUNK, len(paths))
+            list(pool.map(look, range(start, stop)))
+            progress(stop, len(paths))
+    return rows, copies
 
 
 def _near(hashes: UInt8[np.ndarray, "views bytes"], sides: Int[np.ndarray, " views"]) -> Iterator[tuple[int, int]]:
@@ -112,7 +124,7 @@ def _across(
 
 
 def _duplicate(
-    products: Sequence[tuple[str, Product]], pair: tuple[int, int], views: Sequence[tuple[int, int, int]]
+    products: Sequence[tuple[str, Product]], pair: tuple[int, int], views: Sequence[tuple[int, int, float]]
 ) -> Duplicate | None:
     (one, first), (other, second) = (products[number] for number in pair)
     fewest = min(len(first.views), len(second.views))
@@ -124,7 +136,7 @@ def _duplicate(
         splits=(one, other),
         shared=shared,
         views=fewest,
-        distance=max(distance for _, _, distance in views),
+        difference=round(max(difference for _, _, difference in views), 2),
     )
 
 
@@ -136,7 +148,7 @@ def as_rows(duplicates: Sequence[Duplicate]) -> list[Mapping[str, object]]:
             "splits": list(duplicate.splits),
             "shared_views": duplicate.shared,
             "views": duplicate.views,
-            "distance": duplicate.distance,
+            "difference": duplicate.difference,
         }
         for duplicate in duplicates
     ]
