@@ -326,10 +326,41 @@ class ConstructDuplicates:
         show_duplicates(self.out, self.threads)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructAudit:
+    """Let people label a sample of the captions on a small local page, and score the check of left and right by it.
+
+    Keys on the page: 1 severe error, 2 left and right confused, 3 fine, arrows back and on, N the next open one.
+    """
+
+    out: Path
+    """Folder of a finished construction; labels go to OUT/labels.jsonl."""
+    sample: int = 1000
+    """Products to label, drawn before any was removed."""
+    seed: int = 0
+    """Draw of the sample."""
+    host: str = "127.0.0.1"
+    """Address to bind; the page has no key, so that only this machine's own will do."""
+    port: int = 8020
+    """Port to bind; 0 takes a free one."""
+    score: bool = False
+    """Print precision, recall and F1 by the labels given so far, instead of serving the page."""
+
+    def run(self) -> None:
+        """Serve, or score."""
+        from procir.recipes.construct import audit, show_score
+
+        if self.score:
+            show_score(self.out)
+        else:
+            audit(self.out, sample=self.sample, seed=self.seed, host=self.host, port=self.port)
+
+
 ConstructAction = (
     Annotated[ConstructRun, tyro.conf.subcommand("run")]
     | Annotated[ConstructStatus, tyro.conf.subcommand("status")]
     | Annotated[ConstructCost, tyro.conf.subcommand("cost")]
+    | Annotated[ConstructAudit, tyro.conf.subcommand("audit")]
     | Annotated[ConstructDuplicates, tyro.conf.subcommand("duplicates")]
     | Annotated[ConstructExport, tyro.conf.subcommand("export")]
 )

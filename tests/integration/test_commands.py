@@ -44,7 +44,7 @@ VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS
 COMMANDS = [
     "demo", "draw", "check", "train", "evaluate", "encode", "construct run", "construct status", "construct cost",
-    "construct export", "construct duplicates", "annotator serve", "starter",
+    "construct export", "construct audit", "construct duplicates", "annotator serve", "starter",
 ]  # fmt: skip
 
 

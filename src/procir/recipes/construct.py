@@ -20,8 +20,12 @@ from procir.annotators.ledger import Ledger, PaidAnswers
 from procir.annotators.on_cluster import ClusterAnnotator, RemoteLedger, owned_ledger
 from procir.annotators.run import Annotator
 from procir.annotators.settings import AnnotatorSettings, read_settings
-from procir.catalog.products import SPLITS, Stock, read_products
+from procir.catalog.annotations import caption_row, read_annotations
+from procir.catalog.products import SPLITS, Stock, read_products, write_products
 from procir.catalog.released import read_split, report, write_split
+from procir.construct.audit import describe, draw_sample, read_labels, score
+from procir.construct.audit_page import Case, create_app
+from procir.construct.builtin.serving import serve
 from procir.construct.checks import RANGES, word_report
 from procir.construct.construction import STAGES, Construction, LoadEmbedder, construct
 from procir.construct.domain import read_domain
@@ -45,7 +49,7 @@ from procir.records import data_hash, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split
 
 LEDGER, FAILURES, VERDICTS, DATA = "ledger.sqlite", "failures.jsonl", "verdicts.jsonl", "data"
-DUPLICATES = "duplicates.jsonl"
+DUPLICATES, REMOVED, LABELS = "duplicates.jsonl", "removed_captions.jsonl", "labels.jsonl"
 
 Format = Literal["parquet", "llama-factory"]
 
@@ -148,6 +152,35 @@ def show_duplicates(out: Path, threads: int) -> None:
         say(f"  {one} ({duplicate.splits[0]}) and {other} ({duplicate.splits[1]}): {duplicate.shared} views", "dim")
 
 
+def audit(out: Path, *, sample: int, seed: int, host: str, port: int) -> None:
+    """Serve the page on which people label a sample of the captions, those of removed products among them."""
+    cases = _cases(out, sample, seed)
+
+    def tell(url: str) -> None:
+        say(f"{len(cases):,} products to label at {url.removesuffix('/v1')}/; Ctrl-C stops it", "bold")
+        say(f"Labels go to {out / LABELS}; afterwards: procir construct audit --out {out} --score", "dim")
+
+    serve(create_app(cases, out / LABELS), host, port, has_key=False, ready=tell)
+
+
+def show_score(out: Path) -> None:
+    """Print how well the check of left and right did, by the labels given so far."""
+    _finished(out)
+    table = Table(show_header=False, box=None)
+    for row in describe(score(read_verdicts(out / VERDICTS), read_labels(out / LABELS))):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _cases(out: Path, sample: int, seed: int) -> list[Case]:
+    captions = {key: caption for split in _finished(out) for key, caption in split.captions.items()}
+    captions |= read_annotations(out / REMOVED, None).captions
+    stock, _ = read_products(out, images=out / DATA / "images", allow_missing=True)
+    checked = [verdict.key for verdict in read_verdicts(out / VERDICTS)]
+    drawn = draw_sample((key for key in checked if key in captions and key in stock.products), sample, seed)
+    return [Case(stock.products[key], captions[key]) for key in drawn]
+
+
 def _read(choice: ConstructChoice) -> Stock:
     stock, report = read_products(choice.catalogue, images=choice.images, allow_missing=choice.allow_missing)
     show_load(str(choice.catalogue), report)
@@ -238,7 +271,9 @@ def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction)
         for split in splits:
             write_split(folder, split)
         (folder / "images").symlink_to(images)
+    write_products(out, stock)
     write_verdicts(out / VERDICTS, made.verdicts)
+    write_jsonl(out / REMOVED, (caption_row(caption, stock.products[caption.key]) for caption in made.removed))
     write_statistics(out / "statistics", _statistics(splits, made.verdicts))
     counts = {"products": len(stock.products), "left_out": made.left_out.counts, "seed": choice.seed}
     write_json(out / "construction.json", counts | {split.name: data_hash(split) for split in splits})
