@@ -39,12 +39,9 @@ from procir.construct.tables import write_statistics
 from procir.construct.verdicts import Verdict, read_verdicts, write_verdicts
 from procir.construct.work import Progress, Work
 from procir.errors import MissingDataError
-from procir.model.prefix import fingerprint
 from procir.protocols import Embedder
 from procir.recipes.choices import ConstructChoice, ModelChoice
-from procir.recipes.commands import load_embedder
 from procir.recipes.console import Advance, console, say, show_load, show_skipped, stage
-from procir.recipes.ranks import ALONE
 from procir.records import data_hash, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split
 
@@ -257,6 +254,11 @@ def chosen_embedder(model: ModelChoice) -> LoadEmbedder:
 
     @cache
     def load() -> tuple[Embedder, str]:
+        # Only now: a run that resumes in the first stages need not wait for torch.
+        from procir.model.prefix import fingerprint
+        from procir.recipes.commands import load_embedder
+        from procir.recipes.ranks import ALONE
+
         embedder = load_embedder(model, ALONE)
         return embedder, fingerprint(embedder)
 

@@ -79,7 +79,10 @@ def create_app(cases: Sequence[Case], labels: Path) -> FastAPI:
     return app
 
 
-_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'"
+)
 
 
 def _following(known: Sequence[Label | None], number: int) -> int:
