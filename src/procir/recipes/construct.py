@@ -72,7 +72,10 @@ def run_construction(
     with desk.ledger(out / LEDGER) as ledger, _working(ledger, choice, out, retry_failed=retry_failed) as work:
         for call in work.ledger.lost():
             say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
-        made = asyncio.run(_stages(work, desk, stock, embedder, out, choice))
+        try:
+            made = asyncio.run(_stages(work, desk, stock, embedder, out, choice))
+        except asyncio.CancelledError as error:  # by SIGTERM
+            raise KeyboardInterrupt from error
     _write(out, choice, stock, made)
     return made
 
@@ -132,7 +135,7 @@ def export(out: Path, to: Path, form: Format, *, embed: bool, title: str, token:
         return
     for split in splits:
         report = export_llama_factory(
-            to / split.name, split, images=(out / DATA / "images").resolve(), embedding_token=token, seed=seed
+            to / split.name, split, images=out / DATA / "images", embedding_token=token, seed=seed
         )
         show_load(f"{to / split.name}", report)
 
