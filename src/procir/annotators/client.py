@@ -52,7 +52,7 @@ class HttpAnnotator:
         self._budget = budget
         self._transport = LedgerTransport(settings, ledger, budget, settings.secret())
         self._client = httpx2.AsyncClient(transport=self._transport, timeout=settings.timeout)
-        self._model = connect_model(settings, self._client)
+        self._model = connect_model(settings, self._transport, self._client)
         self._model_settings = model_settings(settings)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._silence = 0

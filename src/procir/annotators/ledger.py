@@ -183,7 +183,7 @@ class Ledger:
 
     async def receive(self, note: int, call: Call, raw: bytes, seconds: float) -> None:
         """Keep the body of an answer as it came, and close its note."""
-        packed = await asyncio.to_thread(zlib.compress, raw) if len(raw) > 100_000 else zlib.compress(raw)
+        packed = await asyncio.to_thread(zlib.compress, raw) if len(raw) > 100_000 else zlib.compress(raw, 1)
         values = (_bytes(call.key), call.stage, call.item, call.model, packed, time.time(), seconds)
         names = "key, stage, item, model, raw, received, seconds"
         sql = f"INSERT OR REPLACE INTO answers ({names}) VALUES ({_marks(values)})"  # noqa: S608

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from procir.annotators import loop
 from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator, question_key
 from procir.annotators.ledger import Call, Decision, Ledger, Seen, Spent
@@ -234,7 +235,7 @@ class _Worker:
         from ray import cloudpickle
 
         requests = {int(number): cloudpickle.loads(request) for number, request in zip(*batch.values(), strict=True)}
-        found = asyncio.run(self._ask(requests))
+        found = loop.run(self._ask(requests))
         names = ("number", "key", "answer", "reason", "stop")
         return {name: [row[name] for row in found] for name in names}
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from rich.table import Table
 
+from procir.annotators import loop
 from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator
 from procir.annotators.ledger import Ledger, PaidAnswers
@@ -73,7 +74,7 @@ def run_construction(
         for call in work.ledger.lost():
             say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
         try:
-            made = asyncio.run(_stages(work, desk, stock, embedder, out, choice))
+            made = loop.run(_stages(work, desk, stock, embedder, out, choice))
         except asyncio.CancelledError as error:  # by SIGTERM
             raise KeyboardInterrupt from error
     _write(out, choice, stock, made)
