@@ -17,18 +17,13 @@ from PIL import Image
 
 from procir import cli
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue, read_garments
-from procir.catalog.products import Stock
 from procir.catalog.released import read_split
 from procir.construct.builtin.album import Album
 from procir.construct.builtin.captioner import planted
 from procir.construct.builtin.faults import Faults
 from procir.construct.builtin.server import RequestLog, create_app
 from procir.construct.builtin.serving import running
-from procir.construct.construction import split_of
-from procir.construct.prompts.schemas import CaptionAnalysis, ProductAnalysis
-from procir.construct.verify import judge, plan
 from procir.records import read_jsonl
-from procir.types import Product, ProductKey, View
 
 STAGES = ("caption", "verify", "triplets")
 RESULTS = [f"data/{split}_{kind}.jsonl" for split in ("train", "val") for kind in ("captions", "triplets")]
@@ -364,6 +359,34 @@ def test_a_dry_run_asks_nothing_and_needs_no_key(shop, tmp_path, capsys, monkeyp
     assert "caption builtin 0 0 0 0.00" in printed
 
 
+def test_a_dry_run_passes_over_what_cannot_be_opened_and_keeps_failures(shop, copy, tmp_path, capsys):
+    folder = sorted((copy / "images" / "atelier").iterdir())[0]
+    next(folder.iterdir()).write_bytes(b"no picture")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "failures.jsonl").write_text('{"item": "kept"}\n')
+    with serving(shop, tmp_path / "server", capsys) as desk:
+        printed = desk.run(copy, tmp_path / "out", "--dry-run")
+    assert "caption builtin 113 " in printed
+    assert f"cannot be asked about: atelier/{folder.name}" in printed
+    assert lines(tmp_path / "out" / "failures.jsonl") == [{"item": "kept"}]
+
+
+def test_failed_checks_are_asked_again_by_themselves(shop, tmp_path, capsys):
+    out = tmp_path / "out"
+    with serving(shop, tmp_path / "first", capsys, Faults(refusals=0.25, seed=3)) as desk:
+        desk.run(shop, out)
+    failed = [row["item"] for row in lines(out / "failures.jsonl") if row["stage"] == "verify"]
+    assert 0 < len(failed) < 40
+    order = [(STAGES.index(row["stage"]), row["item"]) for row in lines(out / "failures.jsonl")]
+    assert order == sorted(order)
+    with serving(shop, tmp_path / "second", capsys) as desk:
+        desk.run(shop, out, "--retry-failed")
+        asked = [items for stage, items in desk.answered() if stage == "verify"]
+    assert {(item,) for item in failed} <= {items for items in asked if len(items) == 1}
+    known = {f"{row['dataset']}/{row['product_id']}" for row in lines(out / "verdicts.jsonl")}
+    assert known >= set(failed)
+
+
 def test_status_and_exports(made, tmp_path, capsys):
     assert cli.main(["construct", "status", "--out", str(made)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -389,48 +412,6 @@ def test_folders_without_a_construction(action, tmp_path, capsys):
     assert cli.main(["construct", action, "--out", str(tmp_path), *more]) == 1
     message = " ".join(capsys.readouterr().err.split())
     assert "there is no ledger" in message or "holds no finished data set" in message
-
-
-# Pieces
-
-
-def test_side_views_do_not_count():
-    views = (View(Path("f.jpg"), "front"), View(Path("s.jpg"), "side"))
-    product = Product(ProductKey("d", "p"), views)
-
-    def analysis(*wrong):
-        names = ("image_caption_1", "image_caption_2", "long_caption")
-        found = tuple(
-            CaptionAnalysis(caption_name=name, bounding_boxes=(), reasoning="r", has_error=name in wrong)
-            for name in names
-        )
-        return ProductAnalysis(product_index=1, product_id="d/p", caption_analyses=found)
-
-    assert not judge(product, analysis("image_caption_2")).has_error
-    assert judge(product, analysis("image_caption_1")).has_error
-    assert judge(product, analysis("long_caption", "image_caption_2")).has_error
-
-
-def test_batches_are_kept(tmp_path):
-    keys = [ProductKey("d", str(number)) for number in range(9)]
-    alone = {key: f"{number:064x}" for number, key in enumerate(keys)}
-    path = tmp_path / "batches.jsonl"
-    first = plan(path, alone, {})
-    assert [len(batch) for batch in first] == [5, 4]
-    assert plan(path, alone, {}) == first
-    grown = {ProductKey("a", "new"): "f" * 64} | alone
-    assert plan(path, grown, {}) == (*first, (ProductKey("a", "new"),))
-    changed = alone | {keys[0]: "e" * 64}
-    decided = {key: object() for key in keys[1:5]}
-    assert plan(path, changed, decided) == (first[1], (keys[0],))
-
-
-def test_native_splits_are_kept_and_others_hashed():
-    keys = [ProductKey("d", str(number)) for number in range(400)]
-    stock = Stock(products={}, native={keys[0]: "val", keys[1]: "train"})
-    assert (split_of(keys[0], stock, 0.0001), split_of(keys[1], stock, 0.9999)) == ("val", "train")
-    share = sum(split_of(key, stock, 0.2) == "val" for key in keys) / 400
-    assert 0.14 < share < 0.26
 
 
 def test_a_picture_is_sent_as_it_is_or_made_smaller(tmp_path):

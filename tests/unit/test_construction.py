@@ -1,4 +1,4 @@
-"""Single decisions of a construction: the verdict on a product, the batches of the check, and the split of a product."""
+"""Single decisions of a construction: the verdict on a product, the batches of the check, the split of a product."""
 
 from pathlib import Path
 

@@ -171,17 +171,21 @@ class ClusterAnnotator:
     ) -> AsyncGenerator[Outcome[AnswerT], None]:
         """The outcome of each question, as they come; see `procir.annotators.run.annotate`."""
         counts = [0, 0]
+        failure: ProcirError | None = None
         remaining = iter(requests)
         while window := list(islice(remaining, WINDOW)):
             rows = _rows(self, window, retry_failed=retry_failed)
             while (row := await asyncio.to_thread(next, rows, None)) is not None:
-                if row["stop"]:
-                    raise _ERRORS[row["stop"]](row["reason"])
+                if row["stop"]:  # raised once the others have come to their end: what they sent is paid for
+                    failure = failure or _ERRORS[row["stop"]](row["reason"])
+                    continue
                 decision = Decision(answer=row["answer"], reason=row["reason"], round=0)
                 outcome = stored(window[row["number"]], row["key"], decision)
                 counts[outcome.answer is None] += 1
                 progress(*counts)
                 yield outcome
+            if failure:
+                raise failure
 
 
 _ERRORS: Mapping[str, type[ProcirError]] = {

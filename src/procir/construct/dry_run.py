@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from procir.annotators.budget import Estimate, estimate
+from procir.annotators.budget import Estimate, estimate, input_tokens
 from procir.annotators.client import question_key
 from procir.annotators.request import AnswerT, Request
 from procir.annotators.settings import AnnotatorSettings
@@ -24,6 +25,7 @@ from procir.construct.questions import (
     verification_question,
 )
 from procir.construct.work import Work
+from procir.errors import DataError
 from procir.types import Caption, ProductKey
 
 SAMPLE = 200
@@ -36,9 +38,11 @@ WORDS = {"image": 115, "long": 220, "short": 39}
 def expected_use(work: Work, settings: Mapping[str, AnnotatorSettings], stock: Stock, side: int) -> dict[str, Estimate]:
     """What each stage would use at most: stage 1 without what is answered, stages 2 and 3 for all products.
 
-    Captions of usual length stand for those not written yet. Raises ImageError for pictures that cannot be opened.
+    Captions of usual length stand for those not written yet. Products whose pictures cannot be opened are noted as
+    failures.
     """
-    first = estimate(_open(work, settings[CAPTION], caption_questions(work, stock.products, side)), settings[CAPTION])
+    questions = _open(work, settings[CAPTION], caption_questions(work, stock.products, side))
+    first = estimate(_readable(work, settings[CAPTION], questions), settings[CAPTION])
     keys = sorted(stock.products)
     sample = list(_placeholders(work, stock, keys[:: -(-len(keys) // SAMPLE)]))
     batches = [verification_question(batch, work.domain) for batch in chunks(sample, BATCH)]
@@ -55,13 +59,26 @@ def _open(work: Work, settings: AnnotatorSettings, questions: Iterable[Request[A
         yield from (question for question, key in zip(part, keys, strict=True) if key not in known)
 
 
+def _readable(
+    work: Work, settings: AnnotatorSettings, questions: Iterable[Request[AnswerT]]
+) -> Iterator[Request[AnswerT]]:
+    for question in questions:
+        try:
+            input_tokens(question, settings)
+        except DataError as error:
+            work.skip(CAPTION)(question.item, str(error))
+        else:
+            yield question
+
+
 def _placeholders(work: Work, stock: Stock, keys: Sequence[ProductKey]) -> Iterator[Described]:
     for material in materials(work.ledger, (stock.products[key] for key in keys), work.skip(CAPTION)):
         views = material.product.views
         texts = {name: "word " * count for name, count in WORDS.items()}
         images = tuple(f"{image_label(number)} {texts['image']}" for number in range(1, len(views) + 1))
         caption = Caption(material.product.key, texts["long"], texts["short"], images)
-        yield Described(caption=caption, panorama=material.panorama())
+        with suppress(DataError):  # noted with its caption's question
+            yield Described(caption=caption, panorama=material.panorama())
 
 
 def _scaled(found: Estimate, questions: int, settings: AnnotatorSettings) -> Estimate:

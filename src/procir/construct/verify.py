@@ -47,9 +47,9 @@ class _Board:
             self.decided |= {product: known[key] for product, key in keys.items() if key in known}
 
     def questions(self, batches: Iterable[Sequence[ProductKey]]) -> Iterator[Request[VerificationAnswer]]:
-        """One question a batch that is not wholly decided."""
+        """One question a batch with a product that nothing is known of; failed ones by themselves, on demand."""
         for batch in batches:
-            if any(self._open(product) for product in batch):
+            if any(self._open(product, alone=len(batch) == 1) for product in batch):
                 question = self._question(described := list(self.captioned.described(batch, self.work.skip(VERIFY))))
                 self.asked[question.item] = described
                 yield question
@@ -79,9 +79,13 @@ class _Board:
             if len(batch) > 1:
                 await self.annotator.decide(self._question([described]), own)
 
-    def _open(self, product: ProductKey) -> bool:
+    def _open(self, product: ProductKey, *, alone: bool) -> bool:
         decision = self.decided.get(product)
-        return decision is None or (decision.answer is None and self.work.retry_failed)
+        return decision is None or (alone and decision.answer is None and self.work.retry_failed)
+
+    def failed(self) -> list[ProductKey]:
+        """Products that were asked about alone in vain."""
+        return [product for product, decision in self.decided.items() if decision.answer is None]
 
     def _question(self, described: Sequence[Described]) -> Request[VerificationAnswer]:
         return verification_question(described, self.work.domain)
@@ -94,8 +98,9 @@ async def verify(work: Work, annotator: Annotator, captioned: Captioned, folder:
     """
     board = _Board(work, annotator, captioned)
     board.survey()
+    failed = board.failed()
     left = await board.ask(plan(folder / BATCHES, board.alone, board.decided))
-    await board.ask([(product,) for product in left])
+    await board.ask([(product,) for product in sorted({*left, *failed})])
     for product, decision in sorted(board.decided.items()):
         if decision.answer is None:
             work.failures.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -85,8 +86,11 @@ def show_dry_run(choice: ConstructChoice, out: Path) -> None:
     """Print what a run would ask at most, without asking anything; no key is needed."""
     settings, stock = read_settings(choice.annotators), _read(choice)
     table = Table("stage", "model", "questions", "input tokens", "output tokens at most", "dollars at most", box=None)
-    with Ledger.open(out / LEDGER) as ledger, _working(ledger, choice, out) as work:
+    with Ledger.open(out / LEDGER) as ledger:
+        work = Work(ledger=ledger, domain=read_domain(choice.domain))
         found = expected_use(work, settings, stock, settings[CAPTION].picture_side)
+    for failure in work.failures[:10]:
+        say(f"cannot be asked about: {failure['item']}: {failure['reason']}", "yellow")
     for name, use in found.items():
         price = "no prices in the settings" if use.dollars is None else f"{use.dollars:,.2f}"
         counts = (f"{number:,}" for number in (use.requests, use.input_tokens, use.output_tokens))
@@ -231,7 +235,13 @@ def _working(ledger: PaidAnswers, choice: ConstructChoice, out: Path, *, retry_f
         try:
             yield work
         finally:
-            write_jsonl(out / FAILURES, work.failures)
+            write_jsonl(out / FAILURES, sorted(work.failures, key=_place))
+
+
+def _place(failure: Mapping[str, object]) -> tuple[int, str]:
+    """Failures stand by stage and item, in whatever order they came."""
+    stage = str(failure["stage"])
+    return STAGES.index(stage) if stage in STAGES else len(STAGES), str(failure["item"])
 
 
 async def _stages(
@@ -250,6 +260,8 @@ def _stop_on_sigterm() -> None:
     """End as an interrupt does: nothing leaves any more, and what was sent is waited for."""
     task = asyncio.current_task()
     assert task is not None
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals reach the main thread alone
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
