@@ -28,8 +28,8 @@ from procir.model.losses import symmetric_info_nce
 from procir.model.packing import patches, stack_pixels
 from procir.recipes import tiny
 from procir.train.config import TrainConfig
-from procir.train.contrastive import losses
 from procir.train.data import ExampleBuilder, StepExamples
+from procir.train.objective import losses
 
 TARGET = 1.5
 ROUNDS = 5

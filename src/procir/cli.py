@@ -17,7 +17,7 @@ from rich.console import Console
 from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.construct.builtin.faults import Faults
-from procir.errors import ConfigError, ProcirError
+from procir.errors import ConfigError, ProcirError, StoppedError
 from procir.recipes.choices import ConstructChoice, DataChoice, ModelChoice
 from procir.train.config import TrainConfig
 
@@ -95,7 +95,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """Train a model contrastively on a data set in the published layout, in any of the paper's eight variants."""
+    """Train a model contrastively on a data set in the published layout, in any of the paper's eight variants.
+
+    Several processes share every batch: torchrun --nproc-per-node 8 -m procir.cli train ... takes the same steps.
+    """
 
     data: Path
     """Folder with {train,val}_triplets.jsonl and {train,val}_captions.jsonl."""
@@ -441,6 +444,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone, as with `procir check ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except StoppedError as error:
+        errors.print("[yellow]stopped[/]", end=" ")
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return 130
     except (ProcirError, OSError) as error:  # a full disk, a folder that must not be written
         errors.print("[bold red]error[/]", end=" ")
         errors.print(str(error), markup=False, soft_wrap=True)

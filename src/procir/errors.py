@@ -59,6 +59,10 @@ class TrainingError(ProcirError):
     """Training cannot start or cannot go on."""
 
 
+class StoppedError(TrainingError):
+    """A signal ended training after a step, whose checkpoint is saved."""
+
+
 class AnnotationError(ProcirError):
     """Annotators cannot go on."""
 

@@ -13,9 +13,10 @@ from procir.model.embedder import ProCIR
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
 from procir.train.config import TrainConfig, Variant
-from procir.train.contrastive import learning_rate, losses, train
+from procir.train.contrastive import learning_rate, train
 from procir.train.data import NEIGHBORHOODS, ExampleBuilder, batch_indices, total_steps
 from procir.train.log import read_log
+from procir.train.objective import losses
 from procir.types import Split
 
 

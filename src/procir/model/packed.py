@@ -10,7 +10,7 @@ numbers.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
+from torch.utils.checkpoint import checkpoint
 from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb, torch_chunk_gated_delta_rule
 
 _FLASH_DTYPES = (torch.bfloat16, torch.float16)
@@ -65,14 +66,29 @@ def packed_states(
     """The last hidden states of packed sequences, each as if it were alone."""
     rotation = language_model.rotary_emb(hidden[None], positions[:, None])
     for layer in language_model.layers:
-        mixed = layer.input_layernorm(hidden)
-        if layer.block_type == "linear_attention":
-            hidden = hidden + _recur(layer.linear_attn, mixed, borders)
-        else:
-            hidden = hidden + _attend(layer.self_attn, mixed, rotation, borders)
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        hidden = once_or_twice(
+            layer.gradient_checkpointing and layer.training, _apply, layer, hidden, rotation, borders
+        )
     states: Tensor = language_model.norm(hidden)
     return states
+
+
+def once_or_twice(recompute: bool, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The function's result; with `recompute` what a backward pass needs is not kept, but computed again then."""
+    result: Tensor = checkpoint(function, *arguments, use_reentrant=False) if recompute else function(*arguments)
+    return result
+
+
+def _apply(
+    layer: Any, hidden: Float[Tensor, "length width"], rotation: tuple[Tensor, Tensor], borders: Borders
+) -> Float[Tensor, "length width"]:
+    mixed = layer.input_layernorm(hidden)
+    if layer.block_type == "linear_attention":
+        hidden = hidden + _recur(layer.linear_attn, mixed, borders)
+    else:
+        hidden = hidden + _attend(layer.self_attn, mixed, rotation, borders)
+    last: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return last
 
 
 def _recur(net: Any, hidden: Float[Tensor, "length width"], borders: Borders) -> Float[Tensor, "length width"]:

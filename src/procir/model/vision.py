@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb_vision
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
+from procir.model.packed import once_or_twice
+
 
 def view_features(
     tower: Any, patches: Float[Tensor, "views patches values"], token_grid: tuple[int, int]
@@ -29,10 +31,17 @@ def view_features(
     hidden = _embed_patches(tower, patches) + _position_embedding(tower, grid, merge).to(patches.dtype)
     rotation = tower.rotary_pos_emb(hidden, get_vision_position_ids(grid, merge))
     for block in tower.blocks:
-        hidden = hidden + _attend(block.attn, block.norm1(hidden), rotation)
-        hidden = hidden + block.mlp(block.norm2(hidden))
+        hidden = once_or_twice(block.gradient_checkpointing and block.training, _apply, block, hidden, rotation)
     merged: Tensor = tower.merger(hidden.reshape(count * length, -1))
     return merged.view(count, length // merge**2, -1)
+
+
+def _apply(
+    block: Any, hidden: Float[Tensor, "views patches width"], rotation: tuple[Tensor, Tensor]
+) -> Float[Tensor, "views patches width"]:
+    hidden = hidden + _attend(block.attn, block.norm1(hidden), rotation)
+    last: Tensor = hidden + block.mlp(block.norm2(hidden))
+    return last
 
 
 def _embed_patches(tower: Any, patches: Float[Tensor, "views patches values"]) -> Float[Tensor, "views patches width"]:

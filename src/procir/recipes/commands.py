@@ -72,21 +72,25 @@ def train_model(
     resume: bool,
     check_first: bool,
 ) -> None:
-    """Train from a starting point and leave the model in `out`/model."""
-    place = usable_device(device)
-    if (out / "model").exists() and not resume:
-        raise ConfigError(
-            f"{out} holds a trained model: choose another folder, or go on from its checkpoints (--resume)"
-        )
-    train = DataChoice(data=data, images=images, split="train")
-    training = _read(train, captions_required=config.variant.alignment or config.variant.cot)
-    watched = (data / "val_triplets.jsonl").exists()
-    validation = _read(replace(train, split="val"), captions_required=False) if watched else None
-    for split in (training, validation) if check_first else ():
-        _decode(split)
-    model = _start(start, training, config, place, embedding_token)
-    train_watched(model, training, validation, config, out, resume=resume)
-    model.save_pretrained(out / "model")
+    """Train from a starting point and leave the model in `out`/model; of several processes the first one writes."""
+    with this_rank() as rank:
+        console.quiet = rank.number > 0
+        place = usable_device(rank.device(device))
+        if (out / "model").exists() and not resume:
+            raise ConfigError(
+                f"{out} holds a trained model: choose another folder, or go on from its checkpoints (--resume)"
+            )
+        train = DataChoice(data=data, images=images, split="train")
+        training = _read(train, captions_required=config.variant.alignment or config.variant.cot)
+        watched = (data / "val_triplets.jsonl").exists()
+        validation = _read(replace(train, split="val"), captions_required=False) if watched else None
+        for split in (training, validation) if check_first and rank.number == 0 else ():
+            _decode(split)
+        model = _start(start, training, config, place, embedding_token)
+        train_watched(model, training, validation, config, out, resume=resume, rank=rank)
+        if rank.number > 0:
+            return
+        model.save_pretrained(out / "model")
     say(f"The model is in {out / 'model'}", "bold")
     say(f"procir evaluate --model {out / 'model'} --data {data}", "dim")
 

@@ -16,6 +16,7 @@ from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
 from procir.protocols import Embedder
 from procir.recipes.console import console, say, stage
+from procir.recipes.ranks import ALONE, Rank
 from procir.records import data_hash
 from procir.report.cases import choose
 from procir.report.figures import Curve
@@ -44,16 +45,26 @@ class Clock:
 
 
 def train_watched(
-    model: ProCIR, training: Split, validation: Split | None, config: TrainConfig, out: Path, *, resume: bool = False
+    model: ProCIR,
+    training: Split,
+    validation: Split | None,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    rank: Rank = ALONE,
 ) -> None:
     """Train with a progress bar, watching recall on a part of the validation triplets."""
-    watch = _watch(validation) if validation and validation.triplets else None
+    watch = _watch(validation, rank) if validation and validation.triplets else None
     with stage("Training") as advance:
 
         def report(step: StepReport) -> None:
             advance(step.step, step.total, step_note(step))
 
-        train(model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report, resume=resume)
+        train(
+            model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report,
+            foretell=lambda memory: say(f"Training takes {memory}", "dim"), resume=resume, team=rank.team,
+        )  # fmt: skip
 
 
 def step_note(report: StepReport) -> str:
@@ -174,12 +185,12 @@ def closing(out: Path, *next_steps: str) -> None:
         say(line, "dim")
 
 
-def _watch(validation: Split) -> Callable[[ProCIR], dict[str, float]]:
+def _watch(validation: Split, rank: Rank) -> Callable[[ProCIR], dict[str, float]]:
     stride = -(-len(validation.triplets) // WATCHED)
     part = replace(validation, triplets=validation.triplets[::stride])
 
     def scores(model: ProCIR) -> dict[str, float]:
-        row = cir_row(model, part)
+        row = cir_row(rank.share(model), part)
         recalls = {k: row.recall(k) for k in (1, 5, 10)}
         return {f"R@{k}": round(100 * value, 2) for k, value in recalls.items() if value is not None}
 

@@ -10,6 +10,11 @@ from procir.errors import ConfigError
 TextLength = Literal["short", "long", "both"]
 OptimizerName = Literal["adamw", "muon"]
 
+CONDUCT = frozenset(
+    {"chunk", "recompute", "log_every", "evaluate_every", "keep_best", "save_every", "keep_checkpoints"}
+)
+"""Settings that say how a run is carried out, not what it computes; they may change when it is resumed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
@@ -69,10 +74,17 @@ class TrainConfig:
     """Captions to align with; both draws long or short anew at each step, half and half."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass; weights and optimiser stay fp32."""
+    chunk: int | None = None
+    """Triplets that a process sends back through the model together. The gradient stays that of the whole batch, and
+    the memory is that of a chunk, for one more forward pass; None takes all at once."""
+    recompute: bool = False
+    """Keep only what goes into each layer and compute the rest again on the way back: less memory, more time."""
     log_every: int = 10
     """Steps between rows of the log."""
     evaluate_every: int | None = None
     """Steps between evaluations; the start and the last step are always evaluated."""
+    keep_best: str | None = "R@5"
+    """With `evaluate_every`: OUT/best is the model whose evaluation was best by this measure."""
     save_every: int | None = None
     """Steps between checkpoints; without it a run cannot be resumed."""
     keep_checkpoints: int = 2
@@ -85,7 +97,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: the other products of a batch are the negatives")
-        for name in ("max_steps", "evaluate_every", "save_every"):
+        for name in ("max_steps", "evaluate_every", "save_every", "chunk"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} must be positive, not {value}; leave it out to switch it off")

@@ -5,21 +5,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from procir.errors import TrainingError
+from procir.errors import ConfigError, StoppedError, TrainingError
 from procir.model.ahead import ahead
 from procir.model.embedder import ProCIR
-from procir.model.losses import symmetric_info_nce
+from procir.records import write_json
 from procir.train import optimizers, state
 from procir.train.config import TrainConfig
 from procir.train.data import ExampleBuilder, StepExamples
-from procir.train.log import StepReport, TrainingLog
+from procir.train.distributed import ALONE, Team
+from procir.train.gradients import Outcome, accumulate, require_repeatable
+from procir.train.log import StepReport, TrainingLog, read_log
+from procir.train.memory import Memory, estimate
+from procir.train.stopping import told_to_stop
 from procir.types import Split
+
+BEST = "best"
+"""Folder of the model whose evaluation was best."""
 
 Evaluate = Callable[[ProCIR], Mapping[str, float]]
 """Scores a model during training: names to numbers, which are logged under eval/."""
@@ -34,54 +41,47 @@ def train(
     data_hash: str,
     evaluate: Evaluate | None = None,
     report: Callable[[StepReport], None] = lambda _: None,
+    foretell: Callable[[Memory], None] | None = None,
     resume: bool = False,
+    team: Team = ALONE,
 ) -> None:
     """Train `model` in place on the triplets of `split`, and leave it ready to encode.
 
-    `out` receives `log.jsonl`, TensorBoard events under `tensorboard/`, and checkpoints every
-    `config.save_every` steps, from which `resume` goes on exactly: on a CPU the continued run equals the
-    uninterrupted one bit for bit. Raises TrainingError if `out` holds another run, if the configuration or the
-    data changed since its checkpoint, or if the loss is no longer finite.
+    `out` receives `log.jsonl`, TensorBoard events under `tensorboard/`, checkpoints every `config.save_every` steps,
+    and the `best` model. From a checkpoint `resume` goes on exactly: on a CPU the continued run equals the
+    uninterrupted one bit for bit, and up to rounding with another `config.chunk` or another number of processes.
+
+    Every process of a `team` calls this alike, with the same model, and gets the same weights; the first one writes.
+    `evaluate` is called in all of them. `foretell` is told about how much memory training will take, before it starts.
+
+    Raises StoppedError after SIGTERM or SIGINT, when the running step is saved. Raises TrainingError if `out` holds
+    another run, if the configuration or the data changed since its checkpoint, if processes differ, or if the loss is
+    no longer finite; `bad-step-N.json` in `out` then tells of that step.
     """
     if model.settings.two_turns != config.variant.two_turns:
         raise TrainingError(f"the model's dialogue does not fit the variant {config.variant.name}: set two_turns alike")
-    run = _Run(model, split, config)
-    first = state.prepare(out, run.model, run.optimizers, config, data_hash, resume=resume)
-    model.network.train()
-    with TrainingLog(out, first) as log:
-        if evaluate and not first:
-            log.evaluation(0, _scores(model, evaluate))
+    if config.batch_size < team.count:
+        raise ConfigError(f"a batch of {config.batch_size} is too small for {team.count} processes: raise batch_size")
+    require_repeatable(model)
+    run = _Run(model, split, config, out, team)
+    first = state.prepare(out, model, run.optimizers, config, data_hash, resume=resume)
+    team.require_equal({"the training data": data_hash, "the last step": first, "the sum of weights": _sum(model)})
+    if foretell and first < run.total:
+        foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
+    writing = TrainingLog(out, first) if team.first else nullcontext()
+    with told_to_stop(insist=team.count == 1) as told, _training(model, config), writing as log:
+        record = _Record(run, data_hash, evaluate, log)
+        if not first:
+            record.evaluation(0)
         for step_report in run.steps(first):
-            done = step_report.step
             report(step_report)
-            if done % config.log_every == 0 or done in (1, run.total):
-                log.step(step_report)
-            if evaluate and (done == run.total or (config.evaluate_every and done % config.evaluate_every == 0)):
-                log.evaluation(done, _scores(model, evaluate))
-            if config.save_every and (done % config.save_every == 0 or done == run.total):
-                state.save(out, done, model, run.optimizers, config, data_hash)
-    model.network.eval()
-
-
-def losses(model: ProCIR, examples: StepExamples, config: TrainConfig) -> dict[str, Tensor]:
-    """The parts of the objective and their weighted sum `loss` (formula 12), for one batch."""
-    parts = (examples.queries, examples.documents, examples.source_captions, examples.target_captions)
-    turns = [len(part[0].embedding_at) if part else 1 for part in parts]
-    embeddings = model.embed([dialogue for part in parts for dialogue in part])
-    sizes = [len(part) * count for part, count in zip(parts, turns, strict=True)]
-    queries, documents, source_captions, target_captions = torch.split(embeddings, sizes)
-    sources = torch.from_numpy(examples.sources).to(embeddings.device)
-    targets = torch.from_numpy(examples.targets).to(embeddings.device)
-    tau = config.temperature
-    result = {"cir": symmetric_info_nce(queries[turns[0] - 1 :: turns[0]], documents, targets, temperature=tau)}
-    result["loss"] = result["cir"]
-    if len(target_captions):
-        result["document"] = symmetric_info_nce(documents, target_captions, targets, temperature=tau)
-        result["loss"] = result["loss"] + config.document_weight * result["document"]
-    if len(source_captions):
-        result["source"] = symmetric_info_nce(queries[0 :: turns[0]], source_captions, sources, temperature=tau)
-        result["loss"] = result["loss"] + config.source_weight * result["source"]
-    return result
+            record.step(step_report)
+            done = step_report.step
+            stopped = team.any(bool(told)) and done < run.total
+            if stopped or (config.save_every and (done % config.save_every == 0 or done == run.total)):
+                record.checkpoint(done)
+            if stopped:
+                raise StoppedError(f"after step {done} of {run.total}, which is saved in {out}; go on with --resume")
 
 
 def learning_rate(step: int, total: int, config: TrainConfig) -> float:
@@ -93,9 +93,11 @@ def learning_rate(step: int, total: int, config: TrainConfig) -> float:
 
 
 class _Run:
-    def __init__(self, model: ProCIR, split: Split, config: TrainConfig) -> None:
+    def __init__(self, model: ProCIR, split: Split, config: TrainConfig, out: Path, team: Team) -> None:
         self.model = model
         self.config = config
+        self.out = out
+        self.team = team
         self.builder = ExampleBuilder(model, split, config)
         self.total = self.builder.total
         self.optimizers = optimizers.build(
@@ -107,39 +109,101 @@ class _Run:
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
-        for step, examples in ahead(self.builder.examples, range(first, self.total)):
+        for step, examples in ahead(lambda step: self.builder.examples(step, self.team), range(first, self.total)):
             rate = learning_rate(step, self.total, self.config)
-            parts, norm = self._step(step, examples, rate)
+            outcome, norm = self._step(step, examples, rate)
             elapsed = (time.perf_counter() - started) / (step + 1 - first)
             yield StepReport(
                 step=step + 1,
                 total=self.total,
-                losses=parts,
+                losses=outcome.losses,
                 learning_rate=rate,
                 gradient_norm=norm,
                 samples_per_second=self.config.batch_size / elapsed,
                 seconds_left=elapsed * (self.total - step - 1),
+                similarities=outcome.similarities,
             )
 
-    def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[dict[str, float], float]:
-        with _precision(self.model, self.config):
-            parts = losses(self.model, examples, self.config)
-        parts["loss"].backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.clip)
-        values = {name: value.item() for name, value in parts.items()}
-        if not math.isfinite(values["loss"]) or not math.isfinite(norm.item()):
+    def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[Outcome, float]:
+        outcome = accumulate(self.model, examples, self.config, self.team)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.clip).item()
+        if not math.isfinite(outcome.losses["loss"]) or not math.isfinite(norm):
             raise TrainingError(
-                f"step {step + 1}: loss {values['loss']} and gradient norm {norm.item()} are not finite; the weights "
-                "are those of the step before. Lower learning_rate, or train in fp32"
+                f"step {step + 1}: loss {outcome.losses['loss']} and gradient norm {norm} are not finite; the weights "
+                f"are those of the step before. {self._tell(step, outcome, norm, rate)} names the triplets. Lower "
+                "learning_rate, or train in fp32"
             )
         optimizers.step(self.optimizers, rate)
-        return values, norm.item()
+        return outcome, norm
+
+    def _tell(self, step: int, outcome: Outcome, norm: float, rate: float) -> Path:
+        """Write down a step that cannot be taken. Its numbers are texts, as JSON has no NaN."""
+        path = self.out / f"bad-step-{step + 1}.json"
+        triplets = [
+            {"source": str(t.source), "target": str(t.target), "short": t.short, "long": t.long}
+            for t in self.builder.triplets(step)
+        ]
+        numbers = {"learning_rate": rate, "gradient_norm": norm, **outcome.losses}
+        told = {name: str(value) for name, value in numbers.items()}
+        if self.team.first:
+            write_json(path, {"step": step + 1, **told, "settings": asdict(self.config), "triplets": triplets})
+        return path
 
 
-def _precision(model: ProCIR, config: TrainConfig) -> AbstractContextManager[object]:
-    if config.precision == "fp32":
-        return nullcontext()
-    return torch.autocast(model.device.type, dtype=torch.bfloat16)
+class _Record:
+    """What a run leaves behind: log, best model and checkpoints. Only the first process, which has a log, writes."""
+
+    def __init__(self, run: _Run, data_hash: str, evaluate: Evaluate | None, log: TrainingLog | None) -> None:
+        self.run = run
+        self.data_hash = data_hash
+        self.evaluate = evaluate
+        self.log = log
+        self.measure = run.config.keep_best if run.config.evaluate_every else None
+        rows = read_log(run.out) if log else []
+        self.best = max((row[self.measure] for row in rows if self.measure in row), default=-math.inf)
+
+    def step(self, report: StepReport) -> None:
+        """Log a step where that is due, and evaluate after it where that is due."""
+        config, last = self.run.config, report.step == self.run.total
+        if self.log and (last or report.step == 1 or report.step % config.log_every == 0):
+            self.log.step(report)
+        if last or (config.evaluate_every and report.step % config.evaluate_every == 0):
+            self.evaluation(report.step)
+
+    def evaluation(self, step: int) -> None:
+        """Score the model, if there is a way to, and keep it if it is the best so far."""
+        if self.evaluate is None:
+            return
+        scores = _scores(self.run.model, self.evaluate)
+        if self.measure and self.measure not in scores:
+            raise TrainingError(
+                f"keep_best is {self.measure}, which the evaluation does not measure: take one of "
+                f"{', '.join(scores)}, or None"
+            )
+        if self.log is None:
+            return
+        self.log.evaluation(step, scores)
+        if self.measure and scores[self.measure] > self.best:
+            self.best = scores[self.measure]
+            self.run.model.save_pretrained(self.run.out / BEST)
+
+    def checkpoint(self, step: int) -> None:
+        """Save everything that a resumed run needs."""
+        if self.log:
+            state.save(self.run.out, step, self.run.model, self.run.optimizers, self.run.config, self.data_hash)
+
+
+@contextmanager
+def _training(model: ProCIR, config: TrainConfig) -> Iterator[None]:
+    """The network in training mode; it is ready to encode afterwards, however that ends."""
+    model.network.train()
+    if config.recompute:
+        model.network.activation_checkpointing_enable()
+    try:
+        yield
+    finally:
+        model.network.activation_checkpointing_disable()
+        model.network.eval()
 
 
 def _scores(model: ProCIR, evaluate: Evaluate) -> Mapping[str, float]:
@@ -148,3 +212,8 @@ def _scores(model: ProCIR, evaluate: Evaluate) -> Mapping[str, float]:
         return evaluate(model)
     finally:
         model.network.train()
+
+
+def _sum(model: ProCIR) -> float:
+    """A number that differs if weights do."""
+    return math.fsum(weight.double().sum().item() for weight in model.network.parameters())

@@ -14,6 +14,7 @@ from procir.model.cot import keep_ratio, subsample
 from procir.model.dialogue import Dialogue
 from procir.model.embedder import ProCIR
 from procir.train.config import TextLength, TrainConfig
+from procir.train.distributed import ALONE, Team
 from procir.types import Caption, ProductKey, Query, Split, Triplet
 
 NEIGHBORHOODS = 8
@@ -24,7 +25,8 @@ NEIGHBORHOODS = 8
 class StepExamples:
     """The dialogues of one step, row by row the same triplet; captions are empty without alignment.
 
-    `sources` and `targets` number the products, so that equal numbers are equal products.
+    `sources` and `targets` number the products, so that equal numbers are equal products. They are those of the whole
+    batch; of several processes each has the dialogues of its own rows alone.
     """
 
     queries: list[Dialogue]
@@ -127,40 +129,47 @@ class ExampleBuilder:
         self.numbers: Mapping[ProductKey, int] = {key: i for i, key in enumerate(sorted(split.products))}
         self.ends = _ends(split, self.numbers)
 
-    def examples(self, step: int) -> StepExamples:
-        """The dialogues of a step."""
+    def triplets(self, step: int) -> list[Triplet]:
+        """The triplets of a step, in the order of its rows."""
+        return [self.split.triplets[index] for index in batch_indices(step, self.ends, self.config)]
+
+    def examples(self, step: int, team: Team = ALONE) -> StepExamples:
+        """The dialogues of a step; of several processes each builds its own rows.
+
+        Random choices are made for the whole batch everywhere, so that they do not depend on the number of processes.
+        """
         rng = np.random.default_rng((self.config.seed, 1, step))
-        chosen = batch_indices(step, self.ends, self.config)
-        triplets = [self.split.triplets[index] for index in chosen]
-        use_long = _draw(self.config.modification, rng)
-        sources, targets = [t.source for t in triplets], [t.target for t in triplets]
+        triplets = self.triplets(step)
+        use_long, caption_long = _draw(self.config.modification, rng), _draw(self.config.caption, rng)
         variant = self.config.variant
-        captions = self._captions([*sources, *targets] if variant.alignment else [], _draw(self.config.caption, rng))
+        before = self._thoughts([t.source for t in triplets] if variant.two_turns else [], step, rng)
+        thoughts = self._thoughts([t.target for t in triplets], step, rng)
+        own = triplets[team.rows(len(triplets))]
+        sources, targets = [t.source for t in own], [t.target for t in own]
+        captions = self._captions([*sources, *targets] if variant.alignment else [], caption_long)
         return StepExamples(
-            queries=self._queries(triplets, use_long, step, rng),
-            documents=self._documents(targets, step, rng),
+            queries=self._queries(own, use_long, before),
+            documents=self._documents(targets, thoughts),
             source_captions=[captions[key] for key in sources] if variant.alignment and variant.two_turns else [],
             target_captions=[captions[key] for key in targets] if variant.alignment else [],
-            sources=np.array([self.numbers[key] for key in sources]),
-            targets=np.array([self.numbers[key] for key in targets]),
+            sources=np.array([self.numbers[t.source] for t in triplets]),
+            targets=np.array([self.numbers[t.target] for t in triplets]),
         )
 
     def _queries(
-        self, triplets: Sequence[Triplet], use_long: bool, step: int, rng: np.random.Generator
+        self, triplets: Sequence[Triplet], use_long: bool, thoughts: Mapping[ProductKey, list[int]]
     ) -> list[Dialogue]:
         build = self.model.dialogues
         views = self.model.store.products([self.split.products[triplet.source] for triplet in triplets])
-        thoughts = self._thoughts([t.source for t in triplets] if build.two_turns else [], step, rng)
         return [
             build.query(shown, (triplet.long or "") if use_long else triplet.short, thoughts.get(triplet.source))
             for shown, triplet in zip(views, triplets, strict=True)
         ]
 
-    def _documents(self, keys: Sequence[ProductKey], step: int, rng: np.random.Generator) -> list[Dialogue]:
+    def _documents(self, keys: Sequence[ProductKey], thoughts: Mapping[ProductKey, list[int]]) -> list[Dialogue]:
         """One dialogue a product, however many rows show it, so that it is read once."""
         distinct = list(dict.fromkeys(keys))
         views = self.model.store.products([self.split.products[key] for key in distinct])
-        thoughts = self._thoughts(distinct, step, rng)
         build = self.model.dialogues.document
         documents = {key: build(shown, thoughts.get(key)) for key, shown in zip(distinct, views, strict=True)}
         return [documents[key] for key in keys]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ LOG_FILE = "log.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """What one optimiser step did; `step` counts from 1."""
+    """What one optimiser step did; `step` counts from 1, `similarities` are mean cosines (see `objective`)."""
 
     step: int
     total: int
@@ -27,6 +27,7 @@ class StepReport:
     gradient_norm: float
     samples_per_second: float
     seconds_left: float
+    similarities: Mapping[str, float] = field(default_factory=dict)
 
 
 class TrainingLog:
@@ -34,7 +35,7 @@ class TrainingLog:
 
     def __init__(self, out: Path, first_step: int) -> None:
         path = out / LOG_FILE
-        kept = [row for row in read_log(out) if row["step"] <= first_step]
+        kept = [row for row in read_log(out) if row["step"] <= first_step] if first_step else []
         write_jsonl(path, kept)
         if first_step == 0:
             shutil.rmtree(out / "tensorboard", ignore_errors=True)
@@ -54,6 +55,7 @@ class TrainingLog:
         numbers = values.pop("losses") | {
             name: values[name] for name in ("learning_rate", "gradient_norm", "samples_per_second")
         }
+        numbers |= {f"{name}_similarity": value for name, value in report.similarities.items()}
         self._write(report.step, "train", numbers)
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.optim import Optimizer
 
 from procir.errors import CheckpointError, TrainingError
 from procir.model.embedder import ProCIR
 from procir.records import replacing_folder
-from procir.train.config import TrainConfig
+from procir.train.config import CONDUCT, TrainConfig
 
 _STATE_FILE = "state.json"
 
@@ -39,11 +41,12 @@ def prepare(
 ) -> int:
     """Load the newest checkpoint of `out`, if there is one and `resume` is set; returns the steps already done.
 
-    Raises TrainingError if a fresh run would overwrite another, or if the configuration or data changed.
+    Raises TrainingError if a fresh run would overwrite another, if the configuration (but for `CONDUCT`) or the data
+    changed, CheckpointError for a checkpoint that is damaged or of another architecture.
     """
     out.mkdir(parents=True, exist_ok=True)
     for unfinished in _folder(out).glob(".step-*"):
-        shutil.rmtree(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)  # other processes of the run remove them too
     found = _checkpoints(out)
     if found and not resume:
         raise TrainingError(f"{out} holds checkpoints of an earlier run: resume it, or choose another folder")
@@ -51,7 +54,7 @@ def prepare(
         return 0
     newest = found[-1]
     facts = _facts(newest)
-    changed = sorted(_changes(facts["config"], json.loads(json.dumps(asdict(config)))))
+    changed = sorted(_changes(_computed(facts["config"]), _computed(json.loads(json.dumps(asdict(config))))))
     if changed:
         raise TrainingError(f"{newest} was trained with other settings: {'; '.join(changed)}")
     if facts["data_hash"] != data_hash:
@@ -86,11 +89,15 @@ def _load(folder: Path, model: ProCIR, optimizers: Sequence[Optimizer]) -> None:
         states = torch.load(folder / "optimizers.pt", weights_only=True, map_location=model.device)
         for optimizer, state in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{folder} cannot be resumed: {error}; remove this checkpoint") from error
     missing = [name for name in missing if name != "lm_head.weight"]
     if missing or unexpected:
         raise CheckpointError(f"{folder} holds another architecture: {len(missing)} weights missing, {unexpected[:3]}")
+
+
+def _computed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in CONDUCT}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,0 +1,78 @@
+"""The exact gradient of a batch's objective, however many processes and passes share the work.
+
+The objective needs all embeddings of the batch at once, but not all that led to them. So the embeddings of a process's
+rows are computed, those of all processes put together, and the gradient of the objective is taken at the embeddings;
+then each process sends the part of its rows back through its model. In chunks (GradCache, Gao et al. 2021), embeddings
+are first computed without what a backward pass needs, and chunk by chunk a second time with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from procir.errors import ConfigError
+from procir.model.embedder import ProCIR
+from procir.train.config import TrainConfig
+from procir.train.data import StepExamples
+from procir.train.distributed import ALONE, Team
+from procir.train.objective import embeddings, objective, product_numbers, similarities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a batch came to: the parts of the objective, and mean cosines."""
+
+    losses: Mapping[str, float]
+    similarities: Mapping[str, float]
+
+
+def accumulate(model: ProCIR, examples: StepExamples, config: TrainConfig, team: Team = ALONE) -> Outcome:
+    """Put the gradient of the batch's objective into the weights; it is the same in every process.
+
+    `examples` has this process's dialogues and all product numbers. Memory for the backward pass is that of
+    `config.chunk` triplets; a view that several chunks show is read in each.
+    """
+    count = len(examples.queries)
+    size = config.chunk or count
+    pieces = [slice(start, start + size) for start in range(0, count, size)]
+    alone = len(pieces) == 1
+    with torch.set_grad_enabled(alone):
+        parts = [_embeddings(model, examples, piece, config) for piece in pieces]
+    sources, targets = product_numbers(examples, model.device)
+    found = team.whole(torch.cat(parts), len(targets)).requires_grad_()
+    values = objective(found, sources, targets, config)
+    (gradient,) = torch.autograd.grad(values["loss"], found)
+    own = gradient[team.rows(len(targets))]
+    for piece, part in zip(pieces, parts, strict=True):
+        states = part if alone else _embeddings(model, examples, piece, config)
+        states.backward(own[piece])  # type: ignore[no-untyped-call]
+    team.sum_gradients([weight for weight in model.network.parameters() if weight.requires_grad])
+    return Outcome(
+        losses={name: value.item() for name, value in values.items()},
+        similarities=similarities(found, targets, config),
+    )
+
+
+def require_repeatable(model: ProCIR) -> None:
+    """Refuse dropout: what is read twice, or in another process, must come out the same."""
+    layers = [module.p for module in model.network.modules() if isinstance(module, nn.Dropout)]
+    if any(layers) or model.network.config.text_config.attention_dropout:
+        raise ConfigError(
+            "the model has dropout, with which training is not repeatable: set it to 0 in its config.json"
+        )
+
+
+def _embeddings(model: ProCIR, examples: StepExamples, rows: slice, config: TrainConfig) -> torch.Tensor:
+    with _precision(model, config):
+        return embeddings(model, examples, rows)
+
+
+def _precision(model: ProCIR, config: TrainConfig) -> AbstractContextManager[object]:
+    if config.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(model.device.type, dtype=torch.bfloat16)

@@ -1,0 +1,100 @@
+"""How much memory a run will take, roughly, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Muon, Optimizer
+
+from procir.model.embedder import ProCIR
+from procir.model.packing import unique_views
+from procir.train.config import TrainConfig
+from procir.train.data import StepExamples
+from procir.train.distributed import Team
+
+_FLOAT = 4
+"""Bytes of a number; automatic bfloat16 keeps copies in both widths, and so saves little of what is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes on one device; kernels' own room and what the allocator holds back are not counted."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    def __str__(self) -> str:
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimiser": self.optimizer,
+            "activations": self.activations,
+        }
+        listed = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in parts.items())
+        return f"about {sum(parts.values()) / 1e9:.1f} GB on each device: {listed}"
+
+
+def estimate(
+    model: ProCIR, examples: StepExamples, optimizers: Sequence[Optimizer], config: TrainConfig, team: Team
+) -> Memory:
+    """The memory of a run whose steps are like the one of `examples`.
+
+    Activations are those of the largest chunk: what plain layers keep for the backward pass by `language_numbers` and
+    `vision_numbers`; with `config.recompute` what goes into every layer and one layer's own.
+    """
+    weights = list(model.network.parameters())
+    trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
+    return Memory(
+        weights=sum(weight.nbytes for weight in weights),
+        gradients=trained * (1 if team.count == 1 else 2),
+        optimizer=_FLOAT * sum(map(_optimizer_numbers, optimizers)),
+        activations=_FLOAT * _activation_numbers(model, examples, config),
+    )
+
+
+def language_numbers(text: Any) -> list[int]:
+    """Numbers that each layer of the language model keeps for one token.
+
+    8 h + 4 f + 5 m: h is the hidden size, f that of the MLP, m the widths of what enters the mixing of tokens together.
+    """
+    keys = text.linear_num_key_heads * text.linear_key_head_dim
+    values = text.linear_num_value_heads * text.linear_value_head_dim
+    mixed = {
+        "linear_attention": 2 * keys + 2 * values,
+        "full_attention": 2 * (text.num_attention_heads + text.num_key_value_heads) * text.head_dim,
+    }
+    return [8 * text.hidden_size + 4 * text.intermediate_size + 5 * mixed[kind] for kind in text.layer_types]
+
+
+def vision_numbers(vision: Any) -> list[int]:
+    """Numbers that each layer of the vision tower keeps for one patch: 10 h + 3 f."""
+    return [10 * vision.hidden_size + 3 * vision.intermediate_size] * int(vision.depth)
+
+
+def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConfig) -> int:
+    text, vision = model.network.config.text_config, model.network.config.vision_config
+    parts = (examples.queries, examples.documents, examples.source_captions, examples.target_captions)
+    count = len(examples.queries)
+    size = config.chunk or count
+    largest = 0
+    for start in range(0, count, size):
+        dialogues = list({id(dialogue): dialogue for part in parts for dialogue in part[start : start + size]}.values())
+        tokens = sum(map(len, dialogues))
+        patches = sum(4 * view.token_grid[0] * view.token_grid[1] for view in unique_views(dialogues))
+        kept = tokens * _kept(language_numbers(text), text.hidden_size, config)
+        largest = max(largest, kept + patches * _kept(vision_numbers(vision), vision.hidden_size, config))
+    return largest
+
+
+def _kept(layers: Sequence[int], hidden: int, config: TrainConfig) -> int:
+    return len(layers) * hidden + max(layers) if config.recompute else sum(layers)
+
+
+def _optimizer_numbers(optimizer: Optimizer) -> int:
+    """AdamW keeps two numbers a weight, Muon one."""
+    numbers: int = sum(weight.numel() for group in optimizer.param_groups for weight in group["params"])
+    return numbers if isinstance(optimizer, Muon) else 2 * numbers
