@@ -1,0 +1,242 @@
+"""One batch, however it is read: whole, in chunks, with activations computed again, or in two processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from procir.train.distributed import ALONE, Team
+from procir.train.gradients import accumulate
+from procir.train.memory import estimate
+from procir.train.objective import embeddings, losses, objective, product_numbers, similarities
+from training import VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
+
+from procir.errors import ConfigError
+from procir.model.embedder import ProCIR
+from procir.train.config import Variant
+from procir.train.contrastive import train
+from procir.train.data import ExampleBuilder
+from procir.train.log import read_log
+from procir.train.optimizers import build
+
+WORKER = Path(__file__).parents[1] / "rank_worker.py"
+
+
+def assert_same(found, expected):
+    """Losses and gradients up to the rounding of float64, and gradients of the same weights."""
+    assert found[0] == pytest.approx(expected[0], rel=1e-10)
+    assert found[1].keys() == expected[1].keys()
+    for name, gradient in expected[1].items():
+        assert (found[1][name] - gradient).norm() <= 1e-10 * gradient.norm(), name
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("crowded")
+
+
+@pytest.fixture(scope="module")
+def split(folder):
+    return crowded_split(folder)
+
+
+@pytest.fixture(scope="module")
+def together(folder, split):
+    """The folder in which two processes have done what `rank_worker` says."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    commands = [[sys.executable, str(WORKER), str(rank), "2", str(folder)] for rank in range(2)]
+    workers = [subprocess.Popen(command, env=environment, **output) for command in commands]
+    try:
+        said = [worker.communicate(timeout=300)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared(together):
+    """Losses and gradients that each of two processes has."""
+    return [torch.load(together / f"gradients-{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_gradients_of_one_process_are_those_of_the_objective(split, name):
+    variant = VARIANTS[name]
+    model = fresh_model(two_turns=variant.two_turns)
+    model.network.double().train()
+    config = settings(variant=variant)
+    with InFloat64():
+        parts = losses(model, ExampleBuilder(model, split, config).examples(1), config)
+        parts["loss"].backward()
+    assert_same(gradients(split, name), ({name: part.item() for name, part in parts.items()}, gradients_of(model)))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_chunks_give_the_gradients_of_the_batch(split, name):
+    assert_same(gradients(split, name, chunk=3), gradients(split, name))
+
+
+@pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_two_processes_give_the_gradients_of_one(split, shared, name, chunk):
+    expected = gradients(split, name)
+    for found in shared:
+        assert_same(found[name, chunk, False], expected)
+
+
+def test_two_processes_with_a_frozen_vision_tower(split, shared):
+    expected = gradients(split, "MT+Align", frozen=True)
+    assert not any("visual" in name for name in expected[1])
+    for found in shared:
+        assert_same(found["MT+Align", None, True], expected)
+
+
+def test_the_crowded_batch_repeats_products_across_processes(split):
+    """What the tests above rest on: masks inside each process alone would not do."""
+    examples = ExampleBuilder(fresh_model(), split, settings()).examples(1)
+    shares = [Team(rank, 2).rows(7) for rank in range(2)]
+    assert [len(examples.targets[rows]) for rows in shares] == [3, 4]
+    for numbers in (examples.sources, examples.targets):
+        assert set(numbers[shares[0]].tolist()) & set(numbers[shares[1]].tolist())
+
+
+def test_each_process_builds_its_rows_alone(split):
+    builder = ExampleBuilder(fresh_model(), split, settings(variant=Variant(cot=True)))
+    whole, parts = builder.examples(1), [builder.examples(1, Team(rank, 2)) for rank in range(2)]
+    assert [len(part.queries) for part in parts] == [3, 4]
+    for name in ("queries", "documents", "source_captions", "target_captions"):
+        put_together = [dialogue.digest for part in parts for dialogue in getattr(part, name)]
+        assert put_together == [dialogue.digest for dialogue in getattr(whole, name)]
+    for part in parts:
+        assert part.targets.tolist() == whole.targets.tolist()
+
+
+def kept_bytes(function):
+    """Bytes that are kept for the backward pass of what a function computes, those of weights left out."""
+    held = {}
+
+    def hold(tensor):
+        if not isinstance(tensor, torch.nn.Parameter):
+            held[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        function()
+    return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_recomputing_changes_nothing_but_what_is_kept(split, packed):
+    """Less than half of the bytes wait for the backward pass, and the gradients are the same numbers."""
+    kept, found = {}, {}
+    for recompute in (False, True):
+        model = fresh_model()
+        model = ProCIR(model.network.train(), model.tokenizer, model.settings, packed=packed)
+        if recompute:
+            model.network.activation_checkpointing_enable()
+        examples = ExampleBuilder(model, split, settings()).examples(1)
+        kept[recompute] = kept_bytes(lambda model=model, examples=examples: embeddings(model, examples))
+        accumulate(model, examples, settings())
+        found[recompute] = gradients_of(model)
+    assert kept[True] < kept[False] / 2
+    for name, gradient in found[False].items():
+        assert torch.equal(found[True][name], gradient), name
+
+
+@pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])
+def test_the_memory_foretold_is_that_kept(split, chunk):
+    """Of activations within a factor of 1.5; of weights and AdamW to the byte: 4 a weight, 4 a gradient, 8 of state."""
+    model, config = fresh_model(), settings(chunk=chunk)
+    examples = ExampleBuilder(model, split, config).examples(1)
+    optimizers = build(model.network.named_parameters(), "adamw", learning_rate=1e-3, weight_decay=0.0)
+    memory = estimate(model, examples, optimizers, config, ALONE)
+    count = model.parameters()
+    assert (memory.weights, memory.gradients, memory.optimizer) == (4 * count, 4 * count, 8 * count)
+    assert estimate(model, examples, optimizers, config, Team(0, 2)).gradients == 8 * count
+    size = chunk or 7
+    rows = [slice(start, start + size) for start in range(0, 7, size)]
+    kept = max(kept_bytes(lambda own=own: embeddings(model, examples, own)) for own in rows)
+    assert kept / 1.5 < memory.activations < kept * 1.5
+    again = estimate(model, examples, optimizers, settings(chunk=chunk, recompute=True), ALONE)
+    assert again.activations < memory.activations / 2
+
+
+def test_sums_of_gradients(together):
+    for rank in range(2):
+        (both, first, none), told = torch.load(together / f"sums-{rank}.pt")
+        assert (both.tolist(), first.tolist(), none) == ([3.0, 6.0], [5.0, 7.0], None)
+        assert told == (True, False)
+
+
+def test_processes_that_differ_are_refused(together):
+    for rank in range(2):
+        message = (together / f"error-{rank}.txt").read_text()
+        assert message == "process 1 of 2 differs: the training data: data 1, not data 0; give all the same files"
+
+
+def test_a_run_goes_on_with_other_processes_and_chunks(together, split):
+    """Half of it in two processes and chunks of two, the rest in one process and whole: up to rounding the same."""
+    run = settings(max_steps=6, save_every=3, evaluate_every=2)
+    resumed, whole = fresh_model(), fresh_model()
+    train(resumed, split, run, together / "run", data_hash="x", resume=True)
+    train(whole, split, run, together / "whole", data_hash="x")
+    steps = {name: [row for row in read_log(together / name) if row["kind"] == "train"] for name in ("run", "whole")}
+    assert [row["step"] for row in steps["run"]] == [1, 6]
+    for found, expected in zip(steps["run"], steps["whole"], strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+    for name, weight in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], weight, rtol=0, atol=2e-3, msg=name)
+
+
+def test_shares_cover_all_rows_and_differ_by_one_at_most():
+    for total in range(1, 12):
+        for count in range(1, total + 1):
+            rows = [range(total)[Team(rank, count).rows(total)] for rank in range(count)]
+            assert [row for own in rows for row in own] == list(range(total))
+            assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_more_processes_than_triplets(split, tmp_path):
+    with pytest.raises(ConfigError, match="a batch of 2 is too small for 3 processes: raise batch_size"):
+        train(fresh_model(), split, settings(batch_size=2), tmp_path, data_hash="x", team=Team(0, 3))
+
+
+def test_dropout_is_refused(split, tmp_path):
+    model = fresh_model()
+    model.network.config.text_config.attention_dropout = 0.1
+    with pytest.raises(ConfigError, match="the model has dropout"):
+        train(model, split, settings(), tmp_path, data_hash="x")
+
+
+def test_a_batch_with_one_product_has_no_loss(split):
+    """Every triplet has one source and one target: nothing is a negative, and nothing is not a number."""
+    same = type(split)("train", split.products, split.captions, split.triplets[:1] * 7)
+    model, config = fresh_model(), settings()
+    outcome = accumulate(model, ExampleBuilder(model, same, config).examples(0), config)
+    assert outcome.losses == pytest.approx(dict.fromkeys(outcome.losses, 0.0), abs=1e-6)
+    assert outcome.similarities.keys() == {"positive"}
+    assert all(gradient.isfinite().all() for gradient in gradients_of(model).values())
+
+
+def test_similarities_by_hand():
+    """Single turn: q and d of three triplets, the first and the last of one product."""
+    found = torch.tensor([[[1.0, 0], [3.0, 4]], [[0, 2.0], [0, 1.0]], [[-1.0, 0], [1.0, 0]]])
+    values = similarities(found, torch.tensor([7, 8, 7]), settings(variant=Variant(two_turns=False, alignment=False)))
+    # Of different products are (0, 1) with cosine 0, (1, 0) with 0.8, (1, 2) with 0 and (2, 1) with 0.
+    assert values == pytest.approx({"positive": (0.6 + 1 - 1) / 3, "negative": 0.8 / 4})
+
+
+def test_the_objective_is_computed_in_float32(split):
+    """Under bfloat16 the model rounds; similarities divided by a temperature of 0.07 must not be rounded."""
+    model, config = fresh_model(), settings(precision="bf16")
+    examples = ExampleBuilder(model, split, config).examples(1)
+    found = accumulate(model, examples, config).losses
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        states = embeddings(model, examples)
+    expected = objective(states, *product_numbers(examples, model.device), config)
+    assert found == {name: value.item() for name, value in expected.items()}
