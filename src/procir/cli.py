@@ -18,7 +18,7 @@ from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.construct.builtin.faults import Faults
 from procir.errors import ConfigError, ProcirError, StoppedError
-from procir.recipes.choices import ConstructChoice, DataChoice, ModelChoice
+from procir.recipes.choices import ClusterChoice, ConstructChoice, DataChoice, ModelChoice
 from procir.train.config import TrainConfig
 
 # Recipes and commands import torch when they run, so that help comes at once.
@@ -174,21 +174,14 @@ class Encode:
     """Products from all their views, sources with their short modification texts, or short captions."""
     half: bool = False
     """Store float16 instead of float32."""
-    cluster: str | None = None
-    """Encode on a Ray cluster: its address, auto (the one that this machine belongs to) or local (this machine's
-    cores). Every machine must see the images and the model under the same paths. Needs the extra cluster."""
-    workers: int = 1
-    """With --cluster: most processes that encode, each with a model of its own, and with a GPU if --device is cuda."""
+    place: tyro.conf.OmitArgPrefixes[ClusterChoice] = field(default_factory=ClusterChoice)
 
     def run(self) -> None:
         """Encode."""
         from procir.recipes.commands import encode
 
-        if self.workers != 1 and self.cluster is None:
-            raise ConfigError("--workers goes with --cluster ADDRESS; without it one process encodes")
         encode(
-            self.embedder, self.source, self.what, self.out,
-            half=self.half, cluster=self.cluster, workers=self.workers,
+            self.embedder, self.source, self.what, self.out, self.place, half=self.half,
         )  # fmt: skip
 
 
@@ -229,11 +222,7 @@ class ConstructRun:
     """Ask again what failed in earlier runs."""
     dry_run: bool = False
     """Say what would be asked and what it would cost at most, and ask nothing; needs no key."""
-    cluster: str | None = None
-    """Ask from the machines of a Ray cluster: its address, auto or local. Keys have to be in the environment of every
-    machine, and the photos under the same paths. Needs the extra cluster."""
-    workers: int = 1
-    """With --cluster: most processes that ask, which share the limits of the settings."""
+    place: tyro.conf.OmitArgPrefixes[ClusterChoice] = field(default_factory=ClusterChoice)
 
     def run(self) -> None:
         """Construct."""
@@ -242,11 +231,9 @@ class ConstructRun:
         if self.dry_run:
             show_dry_run(self.source, self.out)
         else:
-            if self.workers != 1 and self.cluster is None:
-                raise ConfigError("--workers goes with --cluster ADDRESS; without it one process asks")
             run_construction(
                 self.source, chosen_embedder(self.embedder), self.out,
-                budget=self.budget, retry_failed=self.retry_failed, cluster=self.cluster, workers=self.workers,
+                place=self.place, budget=self.budget, retry_failed=self.retry_failed,
             )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from procir.construct.builtin.server import RequestLog, create_app
 from procir.construct.builtin.serving import running
 from procir.construct.construction import STAGES
 from procir.errors import ConfigError, ExhaustedError
-from procir.recipes.choices import ConstructChoice, ModelChoice
+from procir.recipes.choices import ClusterChoice, ConstructChoice, ModelChoice
 from procir.recipes.construct import chosen_embedder, run_construction
 from procir.records import read_jsonl
 
@@ -107,7 +107,7 @@ def test_a_killed_worker_costs_nothing_and_changes_nothing(cluster, shop, alone,
         with running(create_app(read_garments(shop), faults, log=requests)) as url:
             killer = threading.Thread(target=kill_one, args=(log, killed))
             killer.start()
-            construct(shop, out, url, cluster=cluster, workers=2)
+            construct(shop, out, url, place=ClusterChoice(cluster=cluster, workers=2))
             killer.join()
     assert killed
     rows = [row for _, row in read_jsonl(log)]
@@ -120,10 +120,17 @@ def test_a_killed_worker_costs_nothing_and_changes_nothing(cluster, shop, alone,
 def test_budget_key_and_second_run_stop_it(cluster, shop, tmp_path):
     locked = create_app(read_garments(shop), Faults(), api_key="another")
     with running(locked) as url, pytest.raises(ExhaustedError, match="401"):
-        construct(shop, tmp_path / "key", url, cluster=cluster, workers=2)
+        construct(shop, tmp_path / "key", url, place=ClusterChoice(cluster=cluster, workers=2))
     with running(create_app(read_garments(shop), Faults())) as url:
         with pytest.raises(ConfigError, match="a budget needs the prices"):
-            construct(shop, tmp_path / "prices", url, cluster=cluster, workers=1, budget=1.0)
+            construct(shop, tmp_path / "prices", url, place=ClusterChoice(cluster=cluster, workers=1), budget=1.0)
         prices = {"input_price": 1.0, "output_price": 1.0}
         with pytest.raises(ExhaustedError, match=r"the budget of 0\.1 dollars"):
-            construct(shop, tmp_path / "budget", url, cluster=cluster, workers=2, budget=0.1, changes=prices)
+            construct(
+                shop,
+                tmp_path / "budget",
+                url,
+                place=ClusterChoice(cluster=cluster, workers=2),
+                budget=0.1,
+                changes=prices,
+            )

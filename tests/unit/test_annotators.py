@@ -283,6 +283,16 @@ def test_a_date_to_wait_for_and_waits_without_one():
     assert all(wait > min(300, 2 ** (number - 1)) / 2 for number, wait in enumerate(waits, start=1))
 
 
+@pytest.mark.parametrize("provider", ["openai", "google"])
+@pytest.mark.parametrize("status", [302, 307])
+def test_redirects_are_not_followed(endpoint, tmp_path, provider, status):
+    """Neither key nor question go to a host that nobody named."""
+    endpoint.answers(Reply(status=status, headers={"Location": f"{endpoint.url}/elsewhere"}))
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1 sends the questions to .*/elsewhere, which is not followed"):
+        ask(tmp_path, settings(endpoint, provider), question())
+    assert len(endpoint.log) == 1
+
+
 def test_without_an_answer_the_question_stays_open(endpoint, tmp_path):
     endpoint.answers(Reply(status=500))
     with pytest.raises(UnansweredError, match=r"no answer from 127.0.0.1 in 3 tries \(HTTP 500: no\)"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import httpx2
@@ -65,20 +65,20 @@ def connect_model(settings: AnnotatorSettings, transport: LedgerTransport, clien
 class _ChatModel(OpenAIChatModel):
     """Prepares the parameters of a schema once, not for every question."""
 
+    @cached_property
+    def _prepared(self) -> dict[int, tuple[ModelSettings | None, ModelRequestParameters, ModelRequestParameters]]:
+        """By the identity of parameters, which are held here, so that it stays their own."""
+        return {}
+
     def prepare_request(
         self, model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
     ) -> tuple[ModelSettings | None, ModelRequestParameters]:
         """As pydantic-ai prepares them; the settings of an annotator never change."""
-        known: dict[int, tuple[ModelSettings | None, ModelRequestParameters, object]] = self.__dict__.setdefault(
-            "_prepared", {}
-        )
-        if id(model_request_parameters) not in known:
+        number = id(model_request_parameters)
+        if number not in self._prepared:
             found = super().prepare_request(model_settings, model_request_parameters)
-            known[id(model_request_parameters)] = (
-                *found,
-                model_request_parameters,
-            )  # held, so that its id stays its own
-        settings, parameters, _ = known[id(model_request_parameters)]
+            self._prepared[number] = (*found, model_request_parameters)
+        settings, parameters, _ = self._prepared[number]
         return (settings.copy() if settings else settings), parameters
 
 

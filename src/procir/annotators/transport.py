@@ -209,7 +209,9 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
             self._session = aiohttp.ClientSession(
                 connector=connector, timeout=waits, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
             )
-        async with self._session.post(letter.url, data=letter.content, headers=letter.headers) as response:
+        # A redirect would carry question and key to a host that nobody named.
+        sent = self._session.post(letter.url, data=letter.content, headers=letter.headers, allow_redirects=False)
+        async with sent as response:
             return response.status, response.headers, await response.read()
 
     def _reserve(self, errand: Errand) -> None:
@@ -252,6 +254,9 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
             )
         if status == 404:
             return ConfigError(f"no model {model} at {host} ({reason}): check model and base_url")
+        if 300 <= status < 400:
+            place = headers.get("Location", "nowhere")
+            return ConfigError(f"{host} sends the questions to {place}, which is not followed: set base_url to it")
         if status in (408, 409, 425, 429) or status >= 500:
             return _AgainError(reason, None if wait is None else min(wait, LONGEST))
         return AnswerError(reason)

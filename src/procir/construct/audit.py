@@ -16,7 +16,7 @@ import numpy as np
 
 from procir.construct.verdicts import Verdict
 from procir.errors import MissingDataError, RecordError
-from procir.records import identifier, read_jsonl, text
+from procir.records import product_key, read_jsonl, text
 from procir.types import ProductKey
 
 Label = Literal["fine", "left_right", "severe"]
@@ -82,7 +82,7 @@ def read_labels(path: Path) -> dict[ProductKey, Label]:
         label = text(row, "label", where)
         if label not in get_args(Label):
             raise RecordError(f"{where}: label {label!r} is none of {', '.join(get_args(Label))}; correct the line")
-        labels[ProductKey(text(row, "dataset", where), identifier(row, "product_id", where))] = label  # type: ignore[assignment]
+        labels[product_key(row, where)] = label  # type: ignore[assignment]
     return labels
 
 

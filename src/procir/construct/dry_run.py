@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from procir.annotators.budget import Estimate, estimate, input_tokens
-from procir.annotators.client import question_key
-from procir.annotators.request import AnswerT, Request
+from procir.annotators.budget import Estimate, estimate
+from procir.annotators.filing import Filing
+from procir.annotators.run import decided
 from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.products import Stock
 from procir.construct.caption import caption_questions
-from procir.construct.material import CHUNK, chunks, materials
+from procir.construct.material import materials
 from procir.construct.questions import (
     BATCH,
     CANDIDATES,
@@ -26,6 +26,7 @@ from procir.construct.questions import (
 )
 from procir.construct.work import Work
 from procir.errors import DataError
+from procir.pieces import pieces
 from procir.types import Caption, ProductKey
 
 SAMPLE = 200
@@ -41,34 +42,16 @@ def expected_use(work: Work, settings: Mapping[str, AnnotatorSettings], stock: S
     Captions of usual length stand for those not written yet. Products whose pictures cannot be opened are noted as
     failures.
     """
-    questions = _open(work, settings[CAPTION], caption_questions(work, stock.products, side))
-    first = estimate(_readable(work, settings[CAPTION], questions), settings[CAPTION])
+    questions = decided(Filing(settings[CAPTION], work.ledger), caption_questions(work, stock.products, side))
+    new = (question for question, _, decision in questions if decision is None)
+    first = estimate(new, settings[CAPTION], work.skip(CAPTION))
     keys = sorted(stock.products)
     sample = list(_placeholders(work, stock, keys[:: -(-len(keys) // SAMPLE)]))
-    batches = [verification_question(batch, work.domain) for batch in chunks(sample, BATCH)]
+    batches = [verification_question(batch, work.domain) for batch in pieces(sample, BATCH)]
     second = _scaled(estimate(batches, settings[VERIFY]), -(-len(keys) // BATCH), settings[VERIFY])
     sources = (triplet_question(source, [source] * CANDIDATES, work.domain) for source in sample)
     third = _scaled(estimate(sources, settings[TRIPLETS]), len(keys), settings[TRIPLETS])
     return {CAPTION: first, VERIFY: second, TRIPLETS: third}
-
-
-def _open(work: Work, settings: AnnotatorSettings, questions: Iterable[Request[AnswerT]]) -> Iterator[Request[AnswerT]]:
-    for part in chunks(questions, CHUNK):
-        keys = [question_key(question, settings) for question in part]
-        known = work.ledger.known(keys)
-        yield from (question for question, key in zip(part, keys, strict=True) if key not in known)
-
-
-def _readable(
-    work: Work, settings: AnnotatorSettings, questions: Iterable[Request[AnswerT]]
-) -> Iterator[Request[AnswerT]]:
-    for question in questions:
-        try:
-            input_tokens(question, settings)
-        except DataError as error:
-            work.skip(CAPTION)(question.item, str(error))
-        else:
-            yield question
 
 
 def _placeholders(work: Work, stock: Stock, keys: Sequence[ProductKey]) -> Iterator[Described]:

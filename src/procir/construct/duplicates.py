@@ -17,19 +17,17 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
+from procir.construct.likeness import SIDE, UNLIKE, difference, small_copy
 from procir.images import load_image
 from procir.types import Product, ProductKey, Split
 
 DISTANCE = 7
 """Most bits of 192 in which two photos of the same differ."""
 
-DIFFERENCE = 4.5
-"""Most mean difference, of 255, of small copies of two photos of the same; encoding anew changes them by 1 to 3."""
-
 SHARE = 0.5
 """Products are near duplicates if more than this share of the views of the one with fewer views is in the other."""
 
-_BANDS, _SIDE, _STEP, _COPY = DISTANCE + 1, 8, 4, 16
+_BANDS, _SIDE, _STEP = DISTANCE + 1, 8, 4
 _CHUNK, _PIECE = 1024, 2_000_000
 
 
@@ -56,9 +54,9 @@ def find_duplicates(
     hashes, copies = _look(paths, threads, progress)
     matches: dict[tuple[int, int], list[tuple[int, int, float]]] = defaultdict(list)
     for left, right in _near(hashes, sides):
-        difference = float(np.abs(copies[left].astype(np.int16) - copies[right]).mean())
-        if difference <= DIFFERENCE:
-            matches[int(owners[left]), int(owners[right])].append((left, right, difference))
+        unlike = difference(copies[left], copies[right])
+        if unlike <= UNLIKE:
+            matches[int(owners[left]), int(owners[right])].append((left, right, unlike))
     found = (_duplicate(products, pair, views) for pair, views in matches.items())
     return tuple(sorted(filter(None, found), key=lambda duplicate: duplicate.products))
 
@@ -77,12 +75,12 @@ def _look(
 ) -> tuple[UInt8[np.ndarray, "views bytes"], UInt8[np.ndarray, "views side side 3"]]:
     """Hashes and small copies: 800 bytes a photo."""
     rows = np.empty((len(paths), 3 * _SIDE * _SIDE // 8), np.uint8)
-    copies = np.empty((len(paths), _COPY, _COPY, 3), np.uint8)
+    copies = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
 
     def look(number: int) -> None:
         image = load_image(paths[number])
         rows[number] = view_hash(image)
-        copies[number] = np.asarray(image.resize((_COPY, _COPY), Image.Resampling.BOX))
+        copies[number] = small_copy(image)
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(paths), _CHUNK):
@@ -136,7 +134,7 @@ def _duplicate(
         splits=(one, other),
         shared=shared,
         views=fewest,
-        difference=round(max(difference for _, _, difference in views), 2),
+        difference=round(max(unlike for _, _, unlike in views), 2),
     )
 
 

@@ -42,7 +42,7 @@ from procir.construct.verdicts import Verdict, read_verdicts, write_verdicts
 from procir.construct.work import Progress, Work
 from procir.errors import MissingDataError
 from procir.protocols import Embedder
-from procir.recipes.choices import ConstructChoice, ModelChoice
+from procir.recipes.choices import ClusterChoice, ConstructChoice, ModelChoice
 from procir.recipes.console import Advance, console, say, show_load, show_skipped, stage
 from procir.records import data_hash, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split
@@ -61,8 +61,7 @@ def run_construction(
     settings: Mapping[str, AnnotatorSettings] | None = None,
     budget: float | None = None,
     retry_failed: bool = False,
-    cluster: str | None = None,
-    workers: int = 1,
+    place: ClusterChoice = ClusterChoice(),  # noqa: B008 - frozen
 ) -> Construction:
     """Make a data set, or go on where an earlier run stopped; it ends up in `out`/data.
 
@@ -70,7 +69,7 @@ def run_construction(
     used up: what was answered is kept.
     """
     stock = _read(choice)
-    desk = _Desk(settings=settings or read_settings(choice.annotators), budget=budget, cluster=cluster, workers=workers)
+    desk = _Desk(settings=settings or read_settings(choice.annotators), budget=budget, place=place)
     with desk.ledger(out / LEDGER) as ledger, _working(ledger, choice, out, retry_failed=retry_failed) as work:
         for call in work.ledger.lost():
             say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
@@ -198,17 +197,16 @@ class _Desk:
 
     settings: Mapping[str, AnnotatorSettings]
     budget: float | None
-    cluster: str | None
-    workers: int
+    place: ClusterChoice
 
     @contextmanager
     def ledger(self, path: Path) -> Iterator[PaidAnswers]:
         """The ledger, in this process or in an actor."""
-        if self.cluster is None:
+        if self.place.cluster is None:
             with Ledger.open(path) as ledger:
                 yield ledger
         else:
-            with owned_ledger(path, self.cluster, self.budget) as remote:
+            with owned_ledger(path, self.place.cluster, self.budget) as remote:
                 yield remote
 
     @asynccontextmanager
@@ -216,7 +214,10 @@ class _Desk:
         """An annotator for each stage; all share the budget."""
         if isinstance(ledger, RemoteLedger):
             limited = self.budget is not None
-            yield {name: ClusterAnnotator(self.settings[name], ledger, self.workers, budget=limited) for name in STAGES}
+            yield {
+                name: ClusterAnnotator(self.settings[name], ledger, self.place.workers, budget=limited)
+                for name in STAGES
+            }
             return
         budget = None if self.budget is None else Budget(self.budget)
         async with AsyncExitStack() as stack:
