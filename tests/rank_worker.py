@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from procir.train.distributed import Team
-from training import VARIANTS, crowded_split, fresh_model, gradients, settings
 
 from procir.errors import TrainingError
 from procir.train.contrastive import train
+from procir.train.distributed import Team
+from training import VARIANTS, crowded_split, fresh_model, gradients, settings
 
 CASES = [(name, chunk, False) for name in VARIANTS for chunk in (None, 2)] + [("MT+Align", None, True)]
 """Variant, chunk, and whether the vision tower is frozen."""

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from procir.train.distributed import ALONE, Team
-from procir.train.gradients import accumulate
-from procir.train.memory import estimate
-from procir.train.objective import embeddings, losses, objective, product_numbers, similarities
-from training import VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
 
 from procir.errors import ConfigError
 from procir.model.embedder import ProCIR
 from procir.train.config import Variant
 from procir.train.contrastive import train
 from procir.train.data import ExampleBuilder
+from procir.train.distributed import ALONE, Team
+from procir.train.gradients import accumulate
 from procir.train.log import read_log
+from procir.train.memory import estimate
+from procir.train.objective import embeddings, losses, objective, product_numbers, similarities
 from procir.train.optimizers import build
+from training import VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
 
 WORKER = Path(__file__).parents[1] / "rank_worker.py"
 
