@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ async def construct(
     splits = {}
     for name in SPLITS:
         own = kept.only(key for key in kept.keys if split_of(key, stock, validation_share) == name)
-        triplets: tuple[Triplet, ...] = ()
+        triplets: Sequence[Triplet] = ()
         if own.keys:
             embedder, fingerprint = load_embedder()
             found, grouping = mine_candidates(work, embedder, fingerprint, own, folder / "embeddings", seed=seed)
@@ -88,6 +88,6 @@ def split_of(key: ProductKey, stock: Stock, validation_share: float) -> str:
     return stock.native.get(key) or ("val" if is_validation(key, validation_share) else "train")
 
 
-def _split(name: str, stock: Stock, own: Captioned, triplets: tuple[Triplet, ...]) -> Split:
+def _split(name: str, stock: Stock, own: Captioned, triplets: Sequence[Triplet]) -> Split:
     products = {key: stock.products[key] for key in own.keys}
     return Split(name, products, StoredCaptions(own), triplets)

@@ -77,7 +77,7 @@ def run_construction(
             made = loop.run(_stages(work, desk, stock, embedder, out, choice))
         except asyncio.CancelledError as error:  # by SIGTERM
             raise KeyboardInterrupt from error
-        _write(out, choice, stock, made)
+        write_data_set(out, choice, stock, made)
 
 
 def show_dry_run(choice: ConstructChoice, out: Path) -> None:
@@ -281,7 +281,7 @@ def chosen_embedder(model: ModelChoice) -> LoadEmbedder:
     return load
 
 
-def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction) -> None:
+def write_data_set(out: Path, choice: ConstructChoice, stock: Stock, made: Construction) -> None:
     """The data set, the verdicts and the statistics."""
     images = (choice.images or choice.catalogue / "images").resolve()
     splits = [split for split in made.splits.values() if split.products]
