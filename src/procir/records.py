@@ -227,8 +227,8 @@ def data_hash(split: Split) -> str:
     total = hashlib.sha256()
     for _, product in sorted(split.products.items()):
         total.update(_canonical(["product", *_product_facts(product)]))
-    for _, caption in sorted(split.captions.items()):
-        total.update(_canonical(["caption", *_caption_facts(caption)]))
+    for key in sorted(split.captions):  # not the captions themselves, which may lie on the disk
+        total.update(_canonical(["caption", *_caption_facts(split.captions[key])]))
     for triplet in split.triplets:
         total.update(_canonical(["triplet", *_triplet_facts(triplet)]))
     return total.hexdigest()

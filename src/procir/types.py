@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class Split:
     name: str
     products: Mapping[ProductKey, Product]
     captions: Mapping[ProductKey, Caption]
-    triplets: tuple[Triplet, ...]
+    triplets: Sequence[Triplet]
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,6 @@ def test_usage_adds_up_by_stage_and_billed_model_and_says_where_a_price_is_unkno
         Usage(stage="triplets", model="asked", calls=1, input=0, output=0, dollars=None),
         Usage(stage="verify", model="billed", calls=2, input=20, output=10, dollars=None),
     ]
-    assert str(found[0]) == "caption, billed: 2 calls, 20 input and 10 output tokens, 0.75 dollars"
-    assert str(found[2]) == "verify, billed: 2 calls, 20 input and 10 output tokens, price unknown"
 
 
 def test_what_an_answer_used_is_noted_once(path):

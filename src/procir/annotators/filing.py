@@ -19,11 +19,11 @@ class Filing:
     def __init__(self, settings: AnnotatorSettings, ledger: PaidAnswers) -> None:
         self.settings = settings
         self.ledger = ledger
+        self._way = json.dumps([FORMAT, settings.parameters()], sort_keys=True)
 
     def key(self, request: Request[Any]) -> str:
         """The key of a question: pictures, texts, schema, model and parameters change it, nothing else."""
-        content = [request.digest, FORMAT, self.settings.parameters()]
-        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return sha256(f"{request.digest} {self._way}".encode()).hexdigest()
 
     def known(self, keys: Iterable[str]) -> dict[str, Decision]:
         """What became of those questions that are decided."""

@@ -286,11 +286,12 @@ def _seen(digest: bytes, width: int | None, height: int | None) -> Seen:
 
 def _mark(path: Path) -> tuple[bytes, int, int]:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - half the time of path.stat, half a million times
     except OSError as error:
         raise MissingDataError(f"{path}: cannot be hashed ({error.strerror}); restore the file") from error
     # Bytes, for the name of a file need not be valid Unicode.
-    return os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns
+    whole = path if path.is_absolute() else path.absolute()
+    return os.fsencode(whole), status.st_size, status.st_mtime_ns
 
 
 def _bytes(key: str) -> bytes:

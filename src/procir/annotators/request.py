@@ -13,6 +13,10 @@ from pydantic import BaseModel
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
+# Made once: json.dumps makes an encoder for each text, which takes longer than the text does.
+_ordered = json.JSONEncoder(sort_keys=True).encode
+_readable = json.JSONEncoder(ensure_ascii=False).encode
+
 OPEN, CLOSE = "<data>", "</data>"
 """What stands around data of a catalogue in a request."""
 
@@ -49,8 +53,8 @@ class Request(Generic[AnswerT]):
     def digest(self) -> str:
         """SHA-256 of all that the answer depends on beside the model and its parameters."""
         parts = [part if isinstance(part, str) else {"picture": part.digest} for part in self.parts]
-        content = [self.stage, self.system, parts, schema_text(self.schema)]
-        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        content = [self.stage, _hash(self.system), parts, _hash(schema_text(self.schema))]
+        return sha256(_ordered(content).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)
@@ -59,7 +63,13 @@ def schema_text(schema: type[BaseModel]) -> str:
     return json.dumps(schema.model_json_schema(), sort_keys=True)
 
 
+@lru_cache(maxsize=64)
+def _hash(text: str) -> str:
+    """SHA-256 of a prompt or a schema, remembered: they are the same in all questions of a stage."""
+    return sha256(text.encode()).hexdigest()
+
+
 def data(content: Mapping[str, Any]) -> str:
     """Data of a catalogue as a part of a request: JSON between marks that nothing in it can close."""
-    text = json.dumps(dict(content), ensure_ascii=False).replace("<", "\\u003c")
+    text = _readable(dict(content)).replace("<", "\\u003c")
     return f"{OPEN}\n{text}\n{CLOSE}"

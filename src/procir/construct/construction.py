@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,10 @@ from procir.catalog.findings import Findings
 from procir.catalog.products import SPLITS, Stock
 from procir.catalog.splits import is_validation
 from procir.construct.caption import caption
-from procir.construct.material import Captioned
+from procir.construct.material import Captioned, StoredCaptions
 from procir.construct.questions import CAPTION, TRIPLETS, VERIFY
 from procir.construct.triplets import make_triplets, mine_candidates
-from procir.construct.verdicts import Verdict
-from procir.construct.verify import verify
+from procir.construct.verify import Verdicts, verify
 from procir.construct.work import Work
 from procir.errors import MissingDataError
 from procir.protocols import Embedder
@@ -31,12 +30,13 @@ LoadEmbedder = Callable[[], tuple[Embedder, str]]
 class Construction:
     """The splits, the verdict on every checked product, and what was left out, counted by reason.
 
-    `removed` are the captions of products that the check removed.
+    `removed` are the captions of products that the check removed. Captions and verdicts lie in the ledger, and are
+    read as they are asked for: it must stay open.
     """
 
     splits: Mapping[str, Split]
-    verdicts: tuple[Verdict, ...]
-    removed: tuple[Caption, ...]
+    verdicts: Verdicts
+    removed: Mapping[ProductKey, Caption]
     left_out: Findings
 
 
@@ -61,17 +61,16 @@ async def construct(
     for key in captions.outside:
         left_out.add(f"products that are no {work.domain.noun}", str(key))
     verdicts = await verify(work, annotators[VERIFY], captions.captioned, folder)
-    kept = captions.captioned.only(verdict.key for verdict in verdicts if not verdict.has_error)
-    wrong = [verdict.key for verdict in verdicts if verdict.has_error]
-    for key in wrong:
+    kept = captions.captioned.only(key for key, has_error in verdicts.has_error.items() if not has_error)
+    wrong = captions.captioned.only(key for key, has_error in verdicts.has_error.items() if has_error)
+    for key in wrong.keys:
         left_out.add("products whose captions confuse left and right", str(key))
-    removed = tuple(captions.captioned.captions(wrong))
     if not kept.keys:
         raise MissingDataError(f"no product of {len(stock.products)} is left after the check; see the failures")
     splits = {}
     for name in SPLITS:
         own = kept.only(key for key in kept.keys if split_of(key, stock, validation_share) == name)
-        triplets: tuple[Triplet, ...] = ()
+        triplets: Sequence[Triplet] = ()
         if own.keys:
             embedder, fingerprint = load_embedder()
             found, grouping = mine_candidates(work, embedder, fingerprint, own, folder / "embeddings", seed=seed)
@@ -81,7 +80,7 @@ async def construct(
         splits[name] = _split(name, stock, own, triplets)
     for row in work.failures:
         left_out.add(f"failures of stage {row['stage']}", str(row["item"]))
-    return Construction(splits=splits, verdicts=verdicts, removed=removed, left_out=left_out)
+    return Construction(splits=splits, verdicts=verdicts, removed=StoredCaptions(wrong), left_out=left_out)
 
 
 def split_of(key: ProductKey, stock: Stock, validation_share: float) -> str:
@@ -89,6 +88,6 @@ def split_of(key: ProductKey, stock: Stock, validation_share: float) -> str:
     return stock.native.get(key) or ("val" if is_validation(key, validation_share) else "train")
 
 
-def _split(name: str, stock: Stock, own: Captioned, triplets: tuple[Triplet, ...]) -> Split:
+def _split(name: str, stock: Stock, own: Captioned, triplets: Sequence[Triplet]) -> Split:
     products = {key: stock.products[key] for key in own.keys}
-    return Split(name, products, {caption.key: caption for caption in own.captions(own.keys)}, triplets)
+    return Split(name, products, StoredCaptions(own), triplets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from procir.annotators.ledger import PaidAnswers, Seen
 from procir.construct.panorama import Panorama, panorama
@@ -98,6 +99,30 @@ class Captioned:
                 described = _describe(material, captions[material.product.key], skip)
                 if described is not None:
                     yield described
+
+
+class StoredCaptions(Mapping[ProductKey, Caption]):
+    """The captions of products as a mapping in key order, in the ledger but for a few: it must stay open."""
+
+    def __init__(self, captioned: Captioned) -> None:
+        self._places = {key: place for place, key in enumerate(captioned.keys)}
+        keys = captioned.keys
+
+        @lru_cache(maxsize=4)
+        def page(number: int) -> tuple[Caption, ...]:
+            return tuple(captioned.captions(keys[number * CHUNK : (number + 1) * CHUNK]))
+
+        self._page = page
+
+    def __getitem__(self, key: ProductKey) -> Caption:
+        number, place = divmod(self._places[key], CHUNK)
+        return self._page(number)[place]
+
+    def __iter__(self) -> Iterator[ProductKey]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _describe(material: Material, caption: Caption, skip: Skip) -> Described | None:

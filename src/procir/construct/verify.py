@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from procir.annotators.ledger import Decision
+from procir.annotators.ledger import Decision, PaidAnswers
 from procir.annotators.request import Request
 from procir.annotators.run import Annotator, failure_row
 from procir.construct.material import CHUNK, Captioned
@@ -34,7 +34,8 @@ class _Board:
     annotator: Annotator
     captioned: Captioned
     alone: dict[ProductKey, str] = field(default_factory=dict)
-    decided: dict[ProductKey, Decision] = field(default_factory=dict)
+    decided: dict[ProductKey, str | None] = field(default_factory=dict)
+    """Why there is no answer, or None where there is one: those lie in the ledger."""
     asked: dict[str, list[Described]] = field(default_factory=dict)
     """The products of each question under way, by its item."""
 
@@ -45,7 +46,7 @@ class _Board:
             keys = {described.caption.key: self.annotator.key(self._question([described])) for described in found}
             known = self.annotator.known(keys.values())
             self.alone |= keys
-            self.decided |= {product: known[key] for product, key in keys.items() if key in known}
+            self.decided |= {product: known[key].reason for product, key in keys.items() if key in known}
 
     def questions(self, batches: Iterable[Sequence[ProductKey]]) -> Iterator[Request[VerificationAnswer]]:
         """One question a batch with a product that nothing is known of; failed ones by themselves, on demand."""
@@ -67,7 +68,7 @@ class _Board:
                     continue
                 left += [described.caption.key for described in batch]
                 if len(batch) == 1:
-                    self.decided[left[-1]] = Decision(answer=None, reason=outcome.reason, round=0)
+                    self.decided[left[-1]] = outcome.reason
         return sorted(left)
 
     async def _share(self, answer: VerificationAnswer, batch: Sequence[Described]) -> None:
@@ -75,25 +76,25 @@ class _Board:
         parts = {analysis.product_id: analysis for analysis in answer.products}
         for described in batch:
             part = parts[str(described.caption.key)].model_copy(update={"product_index": 1})
-            own = Decision(answer=VerificationAnswer(products=(part,)).model_dump_json(), reason=None, round=0)
-            self.decided[described.caption.key] = own
             if len(batch) > 1:
-                await self.annotator.decide(self._question([described]), own)
+                own = VerificationAnswer(products=(part,)).model_dump_json()
+                await self.annotator.decide(self._question([described]), Decision(answer=own, reason=None, round=0))
+            self.decided[described.caption.key] = None
 
     def _open(self, product: ProductKey, *, alone: bool) -> bool:
-        decision = self.decided.get(product)
-        return decision is None or (alone and decision.answer is None and self.work.retry_failed)
+        failed = self.decided.get(product) is not None
+        return product not in self.decided or (failed and alone and self.work.retry_failed)
 
-    def failed(self) -> list[ProductKey]:
-        """Products that were asked about alone in vain."""
-        return [product for product, decision in self.decided.items() if decision.answer is None]
+    def failed(self) -> dict[ProductKey, str]:
+        """Products that were asked about alone in vain, and why there is no answer."""
+        return {product: reason for product, reason in sorted(self.decided.items()) if reason is not None}
 
     def _question(self, described: Sequence[Described]) -> Request[VerificationAnswer]:
         return verification_question(described, self.work.domain)
 
 
-async def verify(work: Work, annotator: Annotator, captioned: Captioned, folder: Path) -> tuple[Verdict, ...]:
-    """The verdict on every product that could be checked, in key order; `folder` keeps the batches.
+async def verify(work: Work, annotator: Annotator, captioned: Captioned, folder: Path) -> Verdicts:
+    """The verdict on every product that could be checked; `folder` keeps the batches.
 
     Up to five products go into a request; where its answer will not do, each is asked about alone.
     """
@@ -102,10 +103,29 @@ async def verify(work: Work, annotator: Annotator, captioned: Captioned, folder:
     failed = board.failed()
     left = await board.ask(plan(folder / BATCHES, board.alone, board.decided))
     await board.ask([(product,) for product in sorted({*left, *failed})])
-    for product, decision in sorted(board.decided.items()):
-        if decision.answer is None:
-            work.failures.append(failure_row(VERIFY, str(product), decision.reason, board.alone[product]))
-    return tuple(_verdicts(board))
+    for product, reason in board.failed().items():
+        work.failures.append(failure_row(VERIFY, str(product), reason, board.alone[product]))
+    answered = (key for key in captioned.keys if key in board.decided and board.decided[key] is None)
+    return Verdicts(work.ledger, captioned, {key: board.alone[key] for key in answered})
+
+
+class Verdicts:
+    """What stage 2 found, in key order; the analyses stay in the ledger until they are asked for: it must stay open."""
+
+    def __init__(self, ledger: PaidAnswers, captioned: Captioned, questions: Mapping[ProductKey, str]) -> None:
+        self._ledger = ledger
+        self._captioned = captioned
+        self._questions = questions
+        self.has_error: Mapping[ProductKey, bool] = {verdict.key: verdict.has_error for verdict in self}
+
+    def __iter__(self) -> Iterator[Verdict]:
+        for part in pieces(self._questions.items(), CHUNK):
+            known = self._ledger.known(question for _, question in part)
+            for key, question in part:
+                answer = known[question].answer
+                assert answer is not None, key
+                (analysis,) = VerificationAnswer.model_validate_json(answer).products
+                yield judge(self._captioned.product(key), analysis)
 
 
 def plan(
@@ -123,14 +143,6 @@ def plan(
     batches = (*kept, *(tuple(part) for part in pieces(fresh, BATCH)))
     write_jsonl(path, ({"questions": [alone[product] for product in batch]} for batch in batches))
     return batches
-
-
-def _verdicts(board: _Board) -> Iterator[Verdict]:
-    for key in board.captioned.keys:
-        decision = board.decided.get(key)
-        if decision is not None and decision.answer is not None:
-            (analysis,) = VerificationAnswer.model_validate_json(decision.answer).products
-            yield judge(board.captioned.product(key), analysis)
 
 
 def judge(product: Product, analysis: ProductAnalysis) -> Verdict:

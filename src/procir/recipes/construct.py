@@ -45,7 +45,7 @@ from procir.protocols import Embedder
 from procir.recipes.choices import ClusterChoice, ConstructChoice, ModelChoice
 from procir.recipes.console import Advance, console, say, show_load, show_skipped, stage
 from procir.records import data_hash, replacing_folder, write_json, write_jsonl
-from procir.types import LoadReport, Split
+from procir.types import LoadReport, ProductKey, Split
 
 LEDGER, FAILURES, VERDICTS, DATA = "ledger.sqlite", "failures.jsonl", "verdicts.jsonl", "data"
 DUPLICATES, REMOVED, LABELS = "duplicates.jsonl", "removed_captions.jsonl", "labels.jsonl"
@@ -62,7 +62,7 @@ def run_construction(
     budget: float | None = None,
     retry_failed: bool = False,
     place: ClusterChoice = ClusterChoice(),  # noqa: B008 - frozen
-) -> Construction:
+) -> None:
     """Make a data set, or go on where an earlier run stopped; it ends up in `out`/data.
 
     `settings` are those of the choice's file unless given. Raises ExhaustedError when a key, a quota or the budget is
@@ -77,8 +77,7 @@ def run_construction(
             made = loop.run(_stages(work, desk, stock, embedder, out, choice))
         except asyncio.CancelledError as error:  # by SIGTERM
             raise KeyboardInterrupt from error
-    _write(out, choice, stock, made)
-    return made
+        write_data_set(out, choice, stock, made)
 
 
 def show_dry_run(choice: ConstructChoice, out: Path) -> None:
@@ -132,7 +131,7 @@ def export(out: Path, to: Path, form: Format, *, embed: bool, title: str, token:
     if form == "parquet":
         verdicts = _by_split(out, splits)
         configs = export_parquet(
-            to, splits, title=title, statistics=_statistics(splits, read_verdicts(out / VERDICTS)), verdicts=verdicts,
+            to, splits, title=title, statistics=_statistics(splits, _errors(out)), verdicts=verdicts,
             embed=embed,
         )  # fmt: skip
         say(f"{len(configs)} configs are in {to}: see its README.md before you publish it")
@@ -282,7 +281,7 @@ def chosen_embedder(model: ModelChoice) -> LoadEmbedder:
     return load
 
 
-def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction) -> None:
+def write_data_set(out: Path, choice: ConstructChoice, stock: Stock, made: Construction) -> None:
     """The data set, the verdicts and the statistics."""
     images = (choice.images or choice.catalogue / "images").resolve()
     splits = [split for split in made.splits.values() if split.products]
@@ -292,8 +291,8 @@ def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction)
         (folder / "images").symlink_to(images)
     write_products(out, stock)
     write_verdicts(out / VERDICTS, made.verdicts)
-    write_jsonl(out / REMOVED, (caption_row(caption, stock.products[caption.key]) for caption in made.removed))
-    write_statistics(out / "statistics", _statistics(splits, made.verdicts))
+    write_jsonl(out / REMOVED, (caption_row(caption, stock.products[key]) for key, caption in made.removed.items()))
+    write_statistics(out / "statistics", _statistics(splits, made.verdicts.has_error))
     counts = {"products": len(stock.products), "left_out": made.left_out.counts, "seed": choice.seed}
     write_json(out / "construction.json", counts | {split.name: data_hash(split) for split in splits})
     for split in splits:
@@ -318,12 +317,16 @@ def _warn_of_lengths(splits: Iterable[Split]) -> None:
             )
 
 
-def _statistics(splits: Iterable[Split], verdicts: Iterable[Verdict]) -> Statistics:
+def _statistics(splits: Iterable[Split], errors: Mapping[ProductKey, bool]) -> Statistics:
     checked, wrong = Counter[str](), Counter[str]()
-    for verdict in verdicts:
-        checked[verdict.key.dataset] += 1
-        wrong[verdict.key.dataset] += verdict.has_error
+    for key, has_error in errors.items():
+        checked[key.dataset] += 1
+        wrong[key.dataset] += has_error
     return collect(splits, {dataset: (count, wrong[dataset]) for dataset, count in checked.items()})
+
+
+def _errors(out: Path) -> dict[ProductKey, bool]:
+    return {verdict.key: verdict.has_error for verdict in read_verdicts(out / VERDICTS)}
 
 
 def _finished(out: Path) -> list[Split]:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue, read_garments
 from procir.catalog.atelier.garments import Garment
 from procir.catalog.atelier.pairs import Sheets
-from procir.catalog.released import write_split
+from procir.catalog.products import SPLITS
+from procir.catalog.released import read_split, write_split
 from procir.construct.builtin.captioner import planted
 from procir.construct.builtin.server import create_app
 from procir.construct.builtin.serving import running
-from procir.construct.construction import Construction
+from procir.construct.verdicts import Verdict, read_verdicts
 from procir.model.embedder import ProCIR
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
 from procir.recipes.choices import ConstructChoice
 from procir.recipes.console import console, say, show_results, stage
-from procir.recipes.construct import DATA, run_construction
+from procir.recipes.construct import DATA, VERDICTS, run_construction
 from procir.recipes.curriculum import attend
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, listed, train_watched, write_outcome
 from procir.train.config import TrainConfig
@@ -83,20 +84,20 @@ def _construct(out: Path, embedder: ProCIR) -> dict[str, Split]:
     root = out / "catalogue"
     garments, faults = read_garments(root), tiny.demo_faults()
     with running(create_app(garments, faults)) as url:
-        made = run_construction(
+        run_construction(
             ConstructChoice(catalogue=root), lambda: (embedder, fingerprint(embedder)), out,
             settings=tiny.demo_annotators(url),
         )  # fmt: skip
-    _show_verifier(made, planted(garments, faults.seed, faults.left_right_errors))
-    splits = {name: _with_true_sets(split, garments) for name, split in made.splits.items()}
+    _show_verifier(read_verdicts(out / VERDICTS), planted(garments, faults.seed, faults.left_right_errors))
+    splits = {name: _with_true_sets(read_split(out / DATA, name)[0], garments) for name in SPLITS}
     for split in splits.values():
         write_split(out / DATA, split)
     return splits
 
 
-def _show_verifier(made: Construction, wrong: Collection[ProductKey]) -> None:
+def _show_verifier(verdicts: Iterable[Verdict], wrong: Collection[ProductKey]) -> None:
     """What the check of left and right found of what the built-in annotator had got wrong."""
-    flagged = {verdict.key for verdict in made.verdicts if verdict.has_error}
+    flagged = {verdict.key for verdict in verdicts if verdict.has_error}
     hits = len(flagged.intersection(wrong))
     console.print(
         f"[dim]captions of {len(wrong):,} products confuse left and right; the check found {hits:,} of them, and took "
