@@ -19,6 +19,7 @@ from procir.train import optimizers, state
 from procir.train.config import TrainConfig
 from procir.train.data import ExampleBuilder, StepExamples
 from procir.train.log import StepReport, TrainingLog
+from procir.train.sft_config import SftConfig
 from procir.types import Split
 
 Evaluate = Callable[[ProCIR], Mapping[str, float]]
@@ -84,7 +85,7 @@ def losses(model: ProCIR, examples: StepExamples, config: TrainConfig) -> dict[s
     return result
 
 
-def learning_rate(step: int, total: int, config: TrainConfig) -> float:
+def learning_rate(step: int, total: int, config: TrainConfig | SftConfig) -> float:
     """The rate of a step counted from 0: linear warm-up if any, then a cosine to zero."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
@@ -122,7 +123,7 @@ class _Run:
             )
 
     def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[dict[str, float], float]:
-        with _precision(self.model, self.config):
+        with precision(self.model, self.config):
             parts = losses(self.model, examples, self.config)
         parts["loss"].backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.clip)
@@ -136,7 +137,8 @@ class _Run:
         return values, norm.item()
 
 
-def _precision(model: ProCIR, config: TrainConfig) -> AbstractContextManager[object]:
+def precision(model: ProCIR, config: TrainConfig | SftConfig) -> AbstractContextManager[object]:
+    """The arithmetic of a forward pass."""
     if config.precision == "fp32":
         return nullcontext()
     return torch.autocast(model.device.type, dtype=torch.bfloat16)
