@@ -42,7 +42,6 @@ bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.encode
 	$(BIN)/python -m benchmarks.candidates
 	$(BIN)/python -m benchmarks.ledger
-	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.annotate
 	$(BIN)/python -m benchmarks.builtin
 	$(BIN)/python -m benchmarks.demo

@@ -22,6 +22,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import BaseModel
 
+from procir.annotators import loop
 from procir.annotators.client import HttpAnnotator
 from procir.annotators.ledger import Ledger
 from procir.annotators.request import Picture, Request
@@ -29,7 +30,7 @@ from procir.annotators.run import annotate
 from procir.annotators.settings import AnnotatorSettings
 from procir.images import to_jpeg
 
-QUESTIONS = 6000
+QUESTIONS = 9000
 WARM_UP = 256
 IN_FLIGHT = 64
 SECONDS = 0.1
@@ -150,7 +151,7 @@ def main() -> int:
     try:
         peer = asyncio.run(bare(port, message))
         with tempfile.TemporaryDirectory() as folder:
-            rate, cpu = asyncio.run(ours(port, Path(folder)))
+            rate, cpu = loop.run(ours(port, Path(folder)))
     finally:
         server.terminate()
         server.join()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 
 # One thread keeps sums in one order and leaves the cores to other tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell that runs the tests in the background lets them ignore interrupts, and so would the programs under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.construct.builtin.faults import Faults
 from procir.errors import ConfigError, ProcirError
-from procir.recipes.choices import ConstructChoice, DataChoice, ModelChoice
+from procir.recipes.choices import ClusterChoice, ConstructChoice, DataChoice, ModelChoice
 from procir.train.config import TrainConfig
 
 # Recipes and commands import torch when they run, so that help comes at once.
@@ -171,21 +171,14 @@ class Encode:
     """Products from all their views, sources with their short modification texts, or short captions."""
     half: bool = False
     """Store float16 instead of float32."""
-    cluster: str | None = None
-    """Encode on a Ray cluster: its address, auto (the one that this machine belongs to) or local (this machine's
-    cores). Every machine must see the images and the model under the same paths. Needs the extra cluster."""
-    workers: int = 1
-    """With --cluster: most processes that encode, each with a model of its own, and with a GPU if --device is cuda."""
+    place: tyro.conf.OmitArgPrefixes[ClusterChoice] = field(default_factory=ClusterChoice)
 
     def run(self) -> None:
         """Encode."""
         from procir.recipes.commands import encode
 
-        if self.workers != 1 and self.cluster is None:
-            raise ConfigError("--workers goes with --cluster ADDRESS; without it one process encodes")
         encode(
-            self.embedder, self.source, self.what, self.out,
-            half=self.half, cluster=self.cluster, workers=self.workers,
+            self.embedder, self.source, self.what, self.out, self.place, half=self.half,
         )  # fmt: skip
 
 
@@ -226,11 +219,7 @@ class ConstructRun:
     """Ask again what failed in earlier runs."""
     dry_run: bool = False
     """Say what would be asked and what it would cost at most, and ask nothing; needs no key."""
-    cluster: str | None = None
-    """Ask from the machines of a Ray cluster: its address, auto or local. Keys have to be in the environment of every
-    machine, and the photos under the same paths. Needs the extra cluster."""
-    workers: int = 1
-    """With --cluster: most processes that ask, which share the limits of the settings."""
+    place: tyro.conf.OmitArgPrefixes[ClusterChoice] = field(default_factory=ClusterChoice)
 
     def run(self) -> None:
         """Construct."""
@@ -239,11 +228,9 @@ class ConstructRun:
         if self.dry_run:
             show_dry_run(self.source, self.out)
         else:
-            if self.workers != 1 and self.cluster is None:
-                raise ConfigError("--workers goes with --cluster ADDRESS; without it one process asks")
             run_construction(
                 self.source, chosen_embedder(self.embedder), self.out,
-                budget=self.budget, retry_failed=self.retry_failed, cluster=self.cluster, workers=self.workers,
+                place=self.place, budget=self.budget, retry_failed=self.retry_failed,
             )  # fmt: skip
 
 
@@ -307,10 +294,61 @@ class ConstructExport:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructDuplicates:
+    """Find products of one split whose photos are, perhaps resized or encoded anew, those of another split's product.
+
+    Nothing is dropped: OUT/duplicates.jsonl lists them.
+    """
+
+    out: Path
+    """Folder of a finished construction."""
+    threads: int = os.cpu_count() or 1
+    """Threads that decode."""
+
+    def run(self) -> None:
+        """Compare."""
+        from procir.recipes.construct import show_duplicates
+
+        show_duplicates(self.out, self.threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructAudit:
+    """Let people label a sample of the captions on a small local page, and score the check of left and right by it.
+
+    Keys on the page: 1 severe error, 2 left and right confused, 3 fine, arrows back and on, N the next open one.
+    """
+
+    out: Path
+    """Folder of a finished construction; labels go to OUT/labels.jsonl."""
+    sample: int = 1000
+    """Products to label, drawn before any was removed."""
+    seed: int = 0
+    """Draw of the sample."""
+    host: str = "127.0.0.1"
+    """Address to bind; the page has no key, so that only this machine's own will do."""
+    port: int = 8020
+    """Port to bind; 0 takes a free one."""
+    score: bool = False
+    """Print precision, recall and F1 by the labels given so far, instead of serving the page."""
+
+    def run(self) -> None:
+        """Serve, or score."""
+        from procir.recipes.construct import audit, show_score
+
+        if self.score:
+            show_score(self.out)
+        else:
+            audit(self.out, sample=self.sample, seed=self.seed, host=self.host, port=self.port)
+
+
 ConstructAction = (
     Annotated[ConstructRun, tyro.conf.subcommand("run")]
     | Annotated[ConstructStatus, tyro.conf.subcommand("status")]
     | Annotated[ConstructCost, tyro.conf.subcommand("cost")]
+    | Annotated[ConstructAudit, tyro.conf.subcommand("audit")]
+    | Annotated[ConstructDuplicates, tyro.conf.subcommand("duplicates")]
     | Annotated[ConstructExport, tyro.conf.subcommand("export")]
 )
 

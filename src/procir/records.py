@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from procir.errors import DataError, MissingDataError, RecordError
-from procir.types import Caption, Product, Split, Triplet
+from procir.types import Caption, Product, ProductKey, Split, Triplet
 
 Row = dict[str, object]
 """One JSON object of a record file."""
@@ -78,6 +78,11 @@ def identifier(row: Mapping[str, object], field: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return _checked_text(value, field, where)
+
+
+def product_key(row: Mapping[str, object], where: str) -> ProductKey:
+    """The product that the fields `dataset` and `product_id` name."""
+    return ProductKey(text(row, "dataset", where), identifier(row, "product_id", where))
 
 
 def optional_text(row: Mapping[str, object], field: str, where: str) -> str | None:

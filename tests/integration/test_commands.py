@@ -22,7 +22,7 @@ from procir.catalog.released import read_split
 from procir.evaluate.results import read_results
 from procir.model.embedder import ProCIR
 from procir.model.encoding import read_encoded
-from procir.recipes import commands, console, tiny
+from procir.recipes import commands, console, runs, tiny
 from procir.recipes.curriculum import Curriculum
 from procir.recipes.study import StudyConfig
 from procir.records import read_jsonl
@@ -44,7 +44,7 @@ VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS
 COMMANDS = [
     "demo", "draw", "check", "train", "evaluate", "encode", "construct run", "construct status", "construct cost",
-    "construct export", "annotator serve", "starter",
+    "construct export", "construct audit", "construct duplicates", "annotator serve", "starter",
 ]  # fmt: skip
 
 
@@ -699,7 +699,7 @@ def test_stages_fit_the_terminal(monkeypatch, width):
     with console.stage("Drawing garments") as advance:
         advance(4500, 4500, "products")
     with console.stage("Training") as advance:
-        advance(step.step, step.total, console.step_note(step))
+        advance(step.step, step.total, runs.step_note(step))
     with console.stage("Evaluating"):
         pass
     last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue()).replace("\r", "\n").split("\n")

@@ -23,9 +23,10 @@ from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator
 from procir.annotators.ledger import Ledger
 from procir.annotators.request import Request
-from procir.annotators.run import annotate, write_failures
+from procir.annotators.run import annotate
 from procir.annotators.settings import AnnotatorSettings
 from procir.errors import ExhaustedError
+from procir.records import write_jsonl
 
 
 class Answer(BaseModel):
@@ -115,7 +116,7 @@ def test_each_question_once_and_again_from_the_ledger(endpoint, tmp_path):
 def test_failures_are_written_down(endpoint, tmp_path):
     found, _ = collect(tmp_path, settings(endpoint), [question("bad 1"), question("n1")])
     path = tmp_path / "out" / "failures.jsonl"
-    assert write_failures(path, (outcome for outcome in found if outcome.answer is None)) == 1
+    assert write_jsonl(path, (outcome.failure for outcome in found if outcome.answer is None)) == 1
     (row,) = map(json.loads, path.read_text().splitlines())
     key = row.pop("key")
     assert row == {"item": "item bad 1", "stage": "caption", "reason": "the model refuses to answer (no)"}

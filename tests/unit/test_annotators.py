@@ -276,12 +276,21 @@ def test_a_date_to_wait_for_and_waits_without_one():
     headers = transport.httpx2.Headers({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
     assert transport._retry_after(headers) == 0
     assert transport._retry_after(transport.httpx2.Headers({"Retry-After": "soon"})) is None
-    waits = []
-    for number in range(1, 13):
-        state.attempt_number = number
-        waits.append(max(transport._wait(state) for _ in range(200)))
+    waits = [max(transport._pause(None, number) for _ in range(200)) for number in range(1, 13)]
+    state.attempt_number = 1  # the first of the tries after the first one
+    assert 1 < max(transport._wait(state) for _ in range(200)) <= 2
     assert all(wait <= min(300, 2 ** (number - 1)) for number, wait in enumerate(waits, start=1))
     assert all(wait > min(300, 2 ** (number - 1)) / 2 for number, wait in enumerate(waits, start=1))
+
+
+@pytest.mark.parametrize("provider", ["openai", "google"])
+@pytest.mark.parametrize("status", [302, 307])
+def test_redirects_are_not_followed(endpoint, tmp_path, provider, status):
+    """Neither key nor question go to a host that nobody named."""
+    endpoint.answers(Reply(status=status, headers={"Location": f"{endpoint.url}/elsewhere"}))
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1 sends the questions to .*/elsewhere, which is not followed"):
+        ask(tmp_path, settings(endpoint, provider), question())
+    assert len(endpoint.log) == 1
 
 
 def test_without_an_answer_the_question_stays_open(endpoint, tmp_path):

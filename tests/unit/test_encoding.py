@@ -69,6 +69,15 @@ def test_encodings_are_never_mixed(tmp_path, changes, named):
         run(tmp_path, **changes)
 
 
+def test_an_encoding_stopped_before_its_first_note_begins_anew(tmp_path):
+    run(tmp_path)
+    (tmp_path / "encoding.json").unlink()
+    (tmp_path / ".0123.tmp").touch()
+    found, told = run(tmp_path)
+    assert told[0] == (0, 10)
+    np.testing.assert_array_equal(found.vectors, rows(ITEMS))
+
+
 def test_half_precision_and_nothing_at_all(tmp_path):
     found, _ = run(tmp_path / "half", half=True)
     assert found.vectors.dtype == np.float16

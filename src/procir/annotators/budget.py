@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from procir.annotators.request import AnswerT, Picture, Request, schema_text
 from procir.annotators.settings import AnnotatorSettings
-from procir.errors import ConfigError, ExhaustedError
+from procir.errors import ConfigError, ExhaustedError, ImageError
 
 CHARACTERS = 4
 """Characters of text a token: the usual mean of English text."""
@@ -41,12 +41,25 @@ def _picture_tokens(picture: Picture, settings: AnnotatorSettings) -> int:
     return -(-width // PATCH) * -(-height // PATCH)
 
 
-def estimate(requests: Iterable[Request[AnswerT]], settings: AnnotatorSettings) -> Estimate:
-    """What questions would use at most, without asking any. Raises ImageError for a picture that cannot be opened."""
+def estimate(
+    requests: Iterable[Request[AnswerT]],
+    settings: AnnotatorSettings,
+    skip: Callable[[str, str], None] | None = None,
+) -> Estimate:
+    """What questions would use at most, without asking any.
+
+    Raises ImageError for a picture that cannot be opened, unless `skip` takes (item, reason) of such questions.
+    """
     count = total = 0
     for request in requests:
+        try:
+            total += input_tokens(request, settings)
+        except ImageError as error:
+            if skip is None:
+                raise
+            skip(request.item, str(error))
+            continue
         count += 1
-        total += input_tokens(request, settings)
     output = count * settings.max_tokens
     return Estimate(requests=count, input_tokens=total, output_tokens=output, dollars=settings.dollars(total, output))
 

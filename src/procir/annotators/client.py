@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from hashlib import sha256
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from weakref import WeakValueDictionary
 
 import httpx2
@@ -15,9 +14,9 @@ from pydantic_ai.messages import ModelMessage, ModelResponse
 
 from procir.annotators.answers import read_answer
 from procir.annotators.budget import Spending, input_tokens
+from procir.annotators.filing import Filing
 from procir.annotators.ledger import Call, Decision, PaidAnswers
 from procir.annotators.models import (
-    FORMAT,
     check_reply,
     connect_model,
     model_settings,
@@ -30,29 +29,25 @@ from procir.annotators.request import AnswerT, Picture, Request
 from procir.annotators.run import Outcome, Progress, annotate
 from procir.annotators.settings import AnnotatorSettings
 from procir.annotators.transport import ERRAND, Errand, LedgerTransport
-from procir.errors import AnswerError, ConfigError, ExhaustedError, ProcirError, RefusedError, UnansweredError
+from procir.errors import AnswerError, ExhaustedError, ProcirError, RefusedError, UnansweredError
 
 LEAST_SILENCE = 8
 """Questions in a row without an answer that end a run, at least; more where more are in flight."""
 
 
-class HttpAnnotator:
+class HttpAnnotator(Filing):
     """Asks one model, within one budget, and keeps all in one ledger; close it with `async with`.
 
     Raises ConfigError without a key, and for a budget without prices.
     """
 
     def __init__(self, settings: AnnotatorSettings, ledger: PaidAnswers, budget: Spending | None = None) -> None:
-        if budget and not settings.priced:
-            raise ConfigError(
-                f"a budget needs the prices of {settings.model}: set input_price and output_price, or leave the budget"
-            )
-        self.settings = settings
-        self.ledger = ledger
-        self._budget = budget
+        if budget:
+            settings.require_prices()
+        super().__init__(settings, ledger)
         self._transport = LedgerTransport(settings, ledger, budget, settings.secret())
         self._client = httpx2.AsyncClient(transport=self._transport, timeout=settings.timeout)
-        self._model = connect_model(settings, self._client)
+        self._model = connect_model(settings, self._transport, self._client)
         self._model_settings = model_settings(settings)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._silence = 0
@@ -73,19 +68,6 @@ class HttpAnnotator:
     def stop(self) -> None:
         """Let no call leave any more; those under way come to their end."""
         self._transport.stop()
-
-    def key(self, request: Request[Any]) -> str:
-        """The key of a question; see `question_key`."""
-        return question_key(request, self.settings)
-
-    def known(self, keys: Iterable[str]) -> dict[str, Decision]:
-        """What became of those questions that are decided."""
-        return self.ledger.known(keys)
-
-    async def decide(self, request: Request[Any], decision: Decision) -> None:
-        """Keep what became of a question, also if it was answered otherwise, as a part of another one."""
-        call = Call(key=self.key(request), stage=request.stage, item=request.item, model=self.settings.model)
-        await self.ledger.decide(call, decision)
 
     def outcomes(
         self, requests: Iterable[Request[AnswerT]], *, retry_failed: bool = False, progress: Progress = lambda *_: None
@@ -171,12 +153,6 @@ class HttpAnnotator:
         if errand.answered:
             self._transport.settle(errand, None)
             raise AnswerError(f"the reply of the endpoint cannot be read ({error})") from error
-
-
-def question_key(request: Request[Any], settings: AnnotatorSettings) -> str:
-    """The key of a question in the ledger: pictures, texts, schema, model and parameters change it, nothing else."""
-    content = [request.digest, FORMAT, settings.parameters()]
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _derived(key: str, why: str) -> str:

@@ -13,21 +13,20 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
 from procir.errors import ImageError, LedgerError, MissingDataError
 from procir.images import image_size
+from procir.pieces import pieces
 from procir.records import content_hash
 
 CHUNK = 500
 """Keys or files looked up in one query."""
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +74,6 @@ class Usage:
     input: int
     output: int
     dollars: float | None
-
-    def __str__(self) -> str:
-        price = "price unknown" if self.dollars is None else f"{self.dollars:.2f} dollars"
-        return (
-            f"{self.stage}, {self.model}: {self.calls} calls, {self.input} input and {self.output} output tokens, "
-            f"{price}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +175,7 @@ class Ledger:
 
     async def receive(self, note: int, call: Call, raw: bytes, seconds: float) -> None:
         """Keep the body of an answer as it came, and close its note."""
-        packed = await asyncio.to_thread(zlib.compress, raw) if len(raw) > 100_000 else zlib.compress(raw)
+        packed = await asyncio.to_thread(zlib.compress, raw, 1) if len(raw) > 100_000 else zlib.compress(raw, 1)
         values = (_bytes(call.key), call.stage, call.item, call.model, packed, time.time(), seconds)
         names = "key, stage, item, model, raw, received, seconds"
         sql = f"INSERT OR REPLACE INTO answers ({names}) VALUES ({_marks(values)})"  # noqa: S608
@@ -212,7 +204,7 @@ class Ledger:
     def known(self, keys: Iterable[str]) -> dict[str, Decision]:
         """What became of those questions that are decided."""
         found: dict[str, Decision] = {}
-        for part in _parts(keys):
+        for part in pieces(keys, CHUNK):
             sql = f"SELECT key, answer, reason, round FROM outcomes WHERE key IN ({_marks(part)})"  # noqa: S608
             for key, answer, reason, times in self._rows(sql, [_bytes(key) for key in part]):
                 found[key.hex()] = Decision(answer=answer, reason=reason, round=times)
@@ -245,21 +237,21 @@ class Ledger:
         Raises MissingDataError for a file that cannot be read.
         """
         found: dict[Path, Seen] = {}
-        with ThreadPoolExecutor() as pool:
-            for part in _parts(paths):
-                found.update(self._part_pictures(part, pool))
+        for part in pieces(paths, CHUNK):
+            found.update(self._part_pictures(part))
         return found
 
-    def _part_pictures(self, paths: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, Seen]:
+    def _part_pictures(self, paths: Sequence[Path]) -> dict[Path, Seen]:
         marks = {path: _mark(path) for path in paths}
         sql = f"SELECT path, size, mtime_ns, digest, width, height FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
         known = {tuple(row[:3]): row[3:] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
         found = {path: _seen(*known[mark]) for path, mark in marks.items() if mark in known}
         new = [path for path in marks if path not in found]
-        found.update(zip(new, pool.map(_look, new), strict=True))
-        sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
-        rows = ((*marks[path], _bytes(found[path].digest), *(found[path].size or (None, None))) for path in new)
         if new:
+            with ThreadPoolExecutor() as pool:
+                found.update(zip(new, pool.map(_look, new), strict=True))
+            sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
+            rows = ((*marks[path], _bytes(found[path].digest), *(found[path].size or (None, None))) for path in new)
             self._writing().submit(*((sql, row) for row in rows)).result()
         return found
 
@@ -303,12 +295,6 @@ def _mark(path: Path) -> tuple[bytes, int, int]:
 
 def _bytes(key: str) -> bytes:
     return bytes.fromhex(key)
-
-
-def _parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    remaining = iter(items)
-    while part := list(islice(remaining, CHUNK)):
-        yield part
 
 
 def _marks(items: Collection[object]) -> str:

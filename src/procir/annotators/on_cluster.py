@@ -11,18 +11,20 @@ import inspect
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from procir.annotators import loop
 from procir.annotators.budget import Budget
-from procir.annotators.client import HttpAnnotator, question_key
+from procir.annotators.client import HttpAnnotator
+from procir.annotators.filing import Filing
 from procir.annotators.ledger import Call, Decision, Ledger, Seen, Spent
 from procir.annotators.request import AnswerT, Request
 from procir.annotators.run import Outcome, Progress, annotate, stored
 from procir.annotators.settings import AnnotatorSettings
 from procir.cluster import connect
 from procir.errors import AnnotationError, ConfigError, ExhaustedError, LedgerError, ProcirError
+from procir.pieces import pieces
 
 WINDOW = 2048
 """Questions that are handed to the cluster at a time, which bounds the memory."""
@@ -136,51 +138,38 @@ def owned_ledger(path: Path, address: str, budget: float | None) -> Iterator[Rem
         ray.kill(actor)
 
 
-class ClusterAnnotator:
+class ClusterAnnotator(Filing):
     """An annotator whose questions are asked by up to `workers` processes of a cluster, each at its share of the rate.
 
     Raises ConfigError for a budget without prices. The key has to be in the environment of every machine.
     """
 
     def __init__(self, settings: AnnotatorSettings, ledger: RemoteLedger, workers: int, *, budget: bool) -> None:
-        if budget and not settings.priced:
-            raise ConfigError(
-                f"a budget needs the prices of {settings.model}: set input_price and output_price, or leave the budget"
-            )
-        self.settings = settings
-        self.ledger = ledger
+        if budget:
+            settings.require_prices()
+        super().__init__(settings, ledger)
         self.workers = workers
         self.budget = budget
-
-    def key(self, request: Request[Any]) -> str:
-        """The key of a question; see `procir.annotators.client.question_key`."""
-        return question_key(request, self.settings)
-
-    def known(self, keys: Iterable[str]) -> Mapping[str, Decision]:
-        """What became of those questions that are decided."""
-        return self.ledger.known(keys)
-
-    async def decide(self, request: Request[Any], decision: Decision) -> None:
-        """Keep what became of a question that was answered otherwise."""
-        call = Call(key=self.key(request), stage=request.stage, item=request.item, model=self.settings.model)
-        await self.ledger.decide(call, decision)
 
     async def outcomes(
         self, requests: Iterable[Request[AnswerT]], *, retry_failed: bool = False, progress: Progress = lambda *_: None
     ) -> AsyncGenerator[Outcome[AnswerT], None]:
         """The outcome of each question, as they come; see `procir.annotators.run.annotate`."""
         counts = [0, 0]
-        remaining = iter(requests)
-        while window := list(islice(remaining, WINDOW)):
+        failure: ProcirError | None = None
+        for window in pieces(requests, WINDOW):
             rows = _rows(self, window, retry_failed=retry_failed)
             while (row := await asyncio.to_thread(next, rows, None)) is not None:
-                if row["stop"]:
-                    raise _ERRORS[row["stop"]](row["reason"])
+                if row["stop"]:  # raised once the others have come to their end: what they sent is paid for
+                    failure = failure or _ERRORS[row["stop"]](row["reason"])
+                    continue
                 decision = Decision(answer=row["answer"], reason=row["reason"], round=0)
                 outcome = stored(window[row["number"]], row["key"], decision)
                 counts[outcome.answer is None] += 1
                 progress(*counts)
                 yield outcome
+            if failure:
+                raise failure
 
 
 _ERRORS: Mapping[str, type[ProcirError]] = {
@@ -234,7 +223,7 @@ class _Worker:
         from ray import cloudpickle
 
         requests = {int(number): cloudpickle.loads(request) for number, request in zip(*batch.values(), strict=True)}
-        found = asyncio.run(self._ask(requests))
+        found = loop.run(self._ask(requests))
         names = ("number", "key", "answer", "reason", "stop")
         return {name: [row[name] for row in found] for name in names}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
@@ -31,7 +31,7 @@ class Picture:
     size: Callable[[], tuple[int, int]] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request(Generic[AnswerT]):
     """One question about one item, such as a product.
 
@@ -45,7 +45,7 @@ class Request(Generic[AnswerT]):
     schema: type[AnswerT]
     check: Callable[[AnswerT], None]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all that the answer depends on beside the model and its parameters."""
         parts = [part if isinstance(part, str) else {"picture": part.digest} for part in self.parts]

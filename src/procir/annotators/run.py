@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any, Generic, Protocol, runtime_checkable
 
 from procir.annotators.ledger import Decision
 from procir.annotators.request import AnswerT, Request
 from procir.errors import AnswerError, DataError, UnansweredError
-from procir.records import write_jsonl
+from procir.pieces import pieces
+from procir.records import Row
 
 CHUNK = 256
 """Questions that are drawn and looked up in the ledger at once."""
@@ -24,8 +23,8 @@ Progress = Callable[[int, int], None]
 
 
 @runtime_checkable
-class Annotator(Protocol):
-    """What the stages ask of an annotator."""
+class Filed(Protocol):
+    """Where questions are looked up."""
 
     def key(self, request: Request[Any]) -> str:
         """The key of a question."""
@@ -34,6 +33,11 @@ class Annotator(Protocol):
     def known(self, keys: Iterable[str]) -> Mapping[str, Decision]:
         """What became of those questions that are decided."""
         ...
+
+
+@runtime_checkable
+class Annotator(Filed, Protocol):
+    """What the stages ask of an annotator."""
 
     async def decide(self, request: Request[Any], decision: Decision) -> None:
         """Keep what became of a question that was answered otherwise."""
@@ -47,20 +51,12 @@ class Annotator(Protocol):
 
 
 @runtime_checkable
-class Asked(Protocol):
+class Asked(Filed, Protocol):
     """What a run asks of one annotator in this process."""
 
     @property
     def in_flight(self) -> int:
         """Most questions under way at once."""
-        ...
-
-    def key(self, request: Request[Any]) -> str:
-        """The key of a question."""
-        ...
-
-    def known(self, keys: Iterable[str]) -> Mapping[str, Decision]:
-        """What became of those questions that are decided."""
         ...
 
     async def answer(self, request: Request[AnswerT], round: int = 0) -> AnswerT:
@@ -82,14 +78,14 @@ class Outcome(Generic[AnswerT]):
     reason: str | None
 
     @property
-    def failure(self) -> dict[str, object]:
+    def failure(self) -> Row:
         """A row of failures.jsonl."""
-        return {"item": self.request.item, "stage": self.request.stage, "reason": self.reason, "key": self.key}
+        return failure_row(self.request.stage, self.request.item, self.reason, self.key)
 
 
-def write_failures(path: Path, failures: Iterable[Outcome[Any]]) -> int:
-    """Write what failed, one JSON line each with item, stage, reason and key, and return the number."""
-    return write_jsonl(path, (outcome.failure for outcome in failures))
+def failure_row(stage: str, item: str, reason: str | None, key: str | None = None) -> Row:
+    """A row of failures.jsonl; without a key nothing could be asked."""
+    return {"item": item, "stage": stage, "reason": reason, "key": key}
 
 
 async def annotate(
@@ -176,7 +172,7 @@ class _Team:
 async def _outcomes(
     team: _Team, requests: Iterable[Request[AnswerT]], *, retry_failed: bool
 ) -> AsyncGenerator[Outcome[AnswerT], None]:
-    for request, key, decision in _decided(team.annotator, requests):
+    for request, key, decision in decided(team.annotator, requests):
         if decision and not (decision.reason and retry_failed):
             yield stored(request, key, decision)
             if team.running:
@@ -204,14 +200,13 @@ async def _taken(team: _Team, more: Callable[[], bool]) -> AsyncGenerator[Outcom
         raise found
 
 
-def _decided(
-    annotator: Asked, requests: Iterable[Request[AnswerT]]
+def decided(
+    files: Filed, requests: Iterable[Request[AnswerT]]
 ) -> Iterator[tuple[Request[AnswerT], str, Decision | None]]:
     """Questions with their keys and what is decided of them, drawn a chunk at a time."""
-    remaining = iter(requests)
-    while chunk := list(islice(remaining, CHUNK)):
-        keys = [annotator.key(request) for request in chunk]
-        known = annotator.known(keys)
+    for chunk in pieces(requests, CHUNK):
+        keys = [files.key(request) for request in chunk]
+        known = files.known(keys)
         yield from ((request, key, known.get(key)) for request, key in zip(chunk, keys, strict=True))
 
 

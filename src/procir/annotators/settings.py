@@ -72,6 +72,13 @@ class AnnotatorSettings:
         """Whether both prices are known."""
         return self.input_price is not None and self.output_price is not None
 
+    def require_prices(self) -> None:
+        """Raise ConfigError unless both prices are known."""
+        if not self.priced:
+            raise ConfigError(
+                f"a budget needs the prices of {self.model}: set input_price and output_price, or leave the budget"
+            )
+
     def dollars(self, input_tokens: int, output_tokens: int) -> float | None:
         """The price of tokens, or None if it is unknown. Cached input counts in full: endpoints discount it apart."""
         if self.input_price is None or self.output_price is None:

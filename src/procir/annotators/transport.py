@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
+import aiohttp
 import httpx2
 import tenacity
 from aiolimiter import AsyncLimiter
@@ -28,6 +31,9 @@ LONGEST = 300.0
 """Most seconds between two tries; an endpoint that asks for a longer wait has exhausted its quota."""
 
 _CONNECT = 30.0
+_OUR_HEADERS = ("host", "connection", "content-length", "accept-encoding", "idempotency-key")
+"""Headers of an SDK that the sender sets by itself."""
+
 _USED_UP = (b"insufficient_quota", b"exceeded_current_quota", b"arrearage", b"billing_hard_limit", b"perday")
 """What a body says, in lower case, where waiting does not help."""
 
@@ -50,6 +56,19 @@ class Errand:
 
 ERRAND: ContextVar[Errand] = ContextVar("errand")
 """The errand of the task that sends a request: SDKs pass nothing else through to their transport."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """What goes to an endpoint."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or self.url
 
 
 class _Pace:
@@ -87,12 +106,8 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         self._ledger = ledger
         self._budget = budget
         self._secret = secret
-        # One connection each: a pool looks at all its connections for every call.
-        context, limits = httpx2.create_ssl_context(), httpx2.Limits(max_connections=1)
-        self._lines = [httpx2.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(settings.in_flight)]
-        self._free: asyncio.LifoQueue[httpx2.AsyncHTTPTransport] = asyncio.LifoQueue()
-        for line in self._lines:
-            self._free.put_nowait(line)
+        self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(settings.in_flight)
         self._requests = _Pace(settings.requests_per_minute, 1.0)
         self._tokens = _Pace(settings.tokens_per_minute, (settings.tokens_per_minute or 0) / 60)
         self._waiting: set[asyncio.Task[object]] = set()
@@ -100,8 +115,8 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for line in self._lines:
-            await line.aclose()
+        if self._session:
+            await self._session.close()
 
     def stop(self) -> None:
         """Let nothing leave any more: calls that still wait are given up, those under way come to their end."""
@@ -110,64 +125,94 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
             task.cancel()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer to a request, from the ledger or the endpoint."""
+        """The answer to a request of an SDK, from the ledger or the endpoint."""
+        raw = await self.fetch(str(request.url), dict(request.headers), request.content)
+        return httpx2.Response(200, headers={"Content-Type": "application/json"}, content=raw, request=request)
+
+    async def fetch(self, url: str, headers: Mapping[str, str], content: bytes) -> bytes:
+        """The body of the answer to the errand of this task, from the ledger or the endpoint."""
         errand = ERRAND.get()
         raw = errand.raw
         if raw is None:
-            request.headers["Idempotency-Key"] = errand.call.key
-            request.extensions = {**request.extensions, "timeout": {"connect": _CONNECT, "pool": None}}
-            raw = await self._answered(request, errand)
+            kept = {name: value for name, value in headers.items() if name.lower() not in _OUR_HEADERS}
+            letter = _Letter(url, {**kept, "Idempotency-Key": errand.call.key}, content)
+            raw = await self._answered(letter, errand)
         errand.answered = True
-        return httpx2.Response(200, headers={"Content-Type": "application/json"}, content=raw, request=request)
+        return raw
 
-    async def _answered(self, request: httpx2.Request, errand: Errand) -> bytes:
+    async def _answered(self, letter: _Letter, errand: Errand) -> bytes:
         tries = self._settings.tries
+        try:
+            return await self._attempt(letter, errand)  # nearly always enough, and without the cost of retrying
+        except _AgainError as error:
+            if tries == 1:
+                raise _unanswered(letter, tries, error) from error
+            first = error
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_AgainError),
-            stop=tenacity.stop_after_attempt(tries),
+            stop=tenacity.stop_after_attempt(tries - 1),
             wait=_wait,
             sleep=self._sleep,
             reraise=True,
         )
+        await self._sleep(_pause(first, 1))
         try:
-            return await retrying(self._attempt, request, errand)
+            return await retrying(self._attempt, letter, errand)
         except _AgainError as error:
-            raise UnansweredError(f"no answer from {request.url.host} in {tries} tries ({error})") from error
+            raise _unanswered(letter, tries, error) from error
 
-    async def _attempt(self, request: httpx2.Request, errand: Errand) -> bytes:
+    async def _attempt(self, letter: _Letter, errand: Errand) -> bytes:
         errand.attempts += 1
         with self._waits():
             await self._requests.take(1)
             await self._tokens.take(errand.tokens)
-            line = await self._free.get()
+        note = await self._ledger.begin(errand.call, errand.attempts)
+        try:
+            with self._waits():
+                await self._slots.acquire()
+        except BaseException:
+            await self._ledger.fail(note, "not sent")
+            raise
+        begun = time.monotonic()
         try:
             self._reserve(errand)
-            note = await self._ledger.begin(errand.call, errand.attempts)
-            begun = time.monotonic()
-            status, headers, raw = await self._exchange(request, errand, note, line)
+            status, headers, raw = await self._exchange(letter, errand, note)
+        except ExhaustedError:
+            await self._ledger.fail(note, "not sent")
+            raise
         finally:
-            self._free.put_nowait(line)
+            self._slots.release()
         if status == httpx2.codes.OK:
             await self._ledger.receive(note, errand.call, raw, time.monotonic() - begun)
             return raw
         self.settle(errand, 0.0)
         reason = f"HTTP {status}: {self._said(raw)}"
         await self._ledger.fail(note, reason)
-        raise self._failure(status, headers, raw, reason, request.url.host)
+        raise self._failure(status, headers, raw, reason, letter.host)
 
-    async def _exchange(
-        self, request: httpx2.Request, errand: Errand, note: int, line: httpx2.AsyncHTTPTransport
-    ) -> tuple[int, httpx2.Headers, bytes]:
+    async def _exchange(self, letter: _Letter, errand: Errand, note: int) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of a call. If it is cut off in the middle, its note stays open: it may be billed."""
         try:
             async with asyncio.timeout(self._settings.timeout):
-                return await _sent(request, line)
-        except (TimeoutError, httpx2.TransportError, httpx2.DecodingError) as error:
-            never_left = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+                return await self._sent(letter)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            never_left = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             self.settle(errand, 0.0 if never_left else None)
             reason = f"no whole answer: {str(error) or type(error).__name__}"
             await self._ledger.fail(note, reason)
             raise _AgainError(reason) from error
+
+    async def _sent(self, letter: _Letter) -> tuple[int, Mapping[str, str], bytes]:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            waits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=waits, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+            )
+        # A redirect would carry question and key to a host that nobody named.
+        sent = self._session.post(letter.url, data=letter.content, headers=letter.headers, allow_redirects=False)
+        async with sent as response:
+            return response.status, response.headers, await response.read()
 
     def _reserve(self, errand: Errand) -> None:
         if self._budget:
@@ -197,7 +242,7 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         finally:
             self._waiting.discard(task)
 
-    def _failure(self, status: int, headers: httpx2.Headers, raw: bytes, reason: str, host: str) -> Exception:
+    def _failure(self, status: int, headers: Mapping[str, str], raw: bytes, reason: str, host: str) -> Exception:
         """The error for an answer that is none."""
         model, variable = self._settings.model, self._settings.key_variable
         wait = _retry_after(headers)
@@ -209,6 +254,9 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
             )
         if status == 404:
             return ConfigError(f"no model {model} at {host} ({reason}): check model and base_url")
+        if 300 <= status < 400:
+            place = headers.get("Location", "nowhere")
+            return ConfigError(f"{host} sends the questions to {place}, which is not followed: set base_url to it")
         if status in (408, 409, 425, 429) or status >= 500:
             return _AgainError(reason, None if wait is None else min(wait, LONGEST))
         return AnswerError(reason)
@@ -228,23 +276,23 @@ class LedgerTransport(httpx2.AsyncBaseTransport):
         return " ".join(text.replace(self._secret, "[key]").split())[:500]
 
 
-async def _sent(request: httpx2.Request, line: httpx2.AsyncHTTPTransport) -> tuple[int, httpx2.Headers, bytes]:
-    response = await line.handle_async_request(request)
-    try:
-        return response.status_code, response.headers, await response.aread()
-    finally:
-        await response.aclose()
+def _unanswered(letter: _Letter, tries: int, error: Exception) -> UnansweredError:
+    return UnansweredError(f"no answer from {letter.host} in {tries} tries ({error})")
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next try: what the endpoint asks for, or exponential with full jitter."""
-    failure = state.outcome.exception() if state.outcome else None
+    """Seconds before the next try of those after the first."""
+    return _pause(state.outcome.exception() if state.outcome else None, state.attempt_number + 1)
+
+
+def _pause(failure: BaseException | None, tried: int) -> float:
+    """What the endpoint asks for, or exponential with full jitter."""
     if isinstance(failure, _AgainError) and failure.wait is not None:
         return failure.wait
-    return tenacity.wait_random_exponential(multiplier=BACKOFF, max=LONGEST)(state)
+    return random.uniform(0, min(LONGEST, BACKOFF * 2.0 ** (tried - 1)))
 
 
-def _retry_after(headers: httpx2.Headers) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the endpoint asks to wait: a number, or a date."""
     value = headers.get("Retry-After", "").strip()
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from procir.catalog.findings import Findings
+from procir.construct.questions import image_label
 from procir.errors import ConfigError
 from procir.types import Caption, Product, Split, Triplet, View
 
@@ -115,7 +116,7 @@ def _describe(product: Product, caption: Caption) -> Conversation:
 
 
 def _labelled(number: int, text: str) -> str:
-    label = f"[Image {number}]"
+    label = image_label(number)
     return text if text.startswith(label) else f"{label} {text}"
 
 

@@ -12,7 +12,7 @@ from procir.catalog.released import report
 from procir.catalog.shelf import SUFFIXES, Shelf
 from procir.catalog.views import ViewOrder
 from procir.errors import MissingDataError, RecordError
-from procir.records import Row, identifier, optional_text, read_jsonl, text, write_jsonl
+from procir.records import Row, optional_text, product_key, read_jsonl, write_jsonl
 from procir.types import LoadReport, Product, ProductKey, Split
 
 PRODUCTS = "products.jsonl"
@@ -74,7 +74,7 @@ def _read_lines(path: Path, annotations: Annotations) -> dict[ProductKey, str]:
     native: dict[ProductKey, str] = {}
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
-        key = ProductKey(text(row, "dataset", where), identifier(row, "product_id", where))
+        key = product_key(row, where)
         if not (is_safe(key.product_id) and is_safe(key.dataset) and "/" not in key.dataset):
             raise RecordError(f"{where}: {key} would leave its folder; use plain names between slashes")
         if key in annotations.named:

@@ -19,7 +19,7 @@ from procir.construct.verify import verify
 from procir.construct.work import Work
 from procir.errors import MissingDataError
 from procir.protocols import Embedder
-from procir.types import ProductKey, Split, Triplet
+from procir.types import Caption, ProductKey, Split, Triplet
 
 STAGES = (CAPTION, VERIFY, TRIPLETS)
 
@@ -29,10 +29,14 @@ LoadEmbedder = Callable[[], tuple[Embedder, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Construction:
-    """The splits, the verdict on every checked product, and what was left out, counted by reason."""
+    """The splits, the verdict on every checked product, and what was left out, counted by reason.
+
+    `removed` are the captions of products that the check removed.
+    """
 
     splits: Mapping[str, Split]
     verdicts: tuple[Verdict, ...]
+    removed: tuple[Caption, ...]
     left_out: Findings
 
 
@@ -58,9 +62,10 @@ async def construct(
         left_out.add(f"products that are no {work.domain.noun}", str(key))
     verdicts = await verify(work, annotators[VERIFY], captions.captioned, folder)
     kept = captions.captioned.only(verdict.key for verdict in verdicts if not verdict.has_error)
-    for verdict in verdicts:
-        if verdict.has_error:
-            left_out.add("products whose captions confuse left and right", str(verdict.key))
+    wrong = [verdict.key for verdict in verdicts if verdict.has_error]
+    for key in wrong:
+        left_out.add("products whose captions confuse left and right", str(key))
+    removed = tuple(captions.captioned.captions(wrong))
     if not kept.keys:
         raise MissingDataError(f"no product of {len(stock.products)} is left after the check; see the failures")
     splits = {}
@@ -76,7 +81,7 @@ async def construct(
         splits[name] = _split(name, stock, own, triplets)
     for row in work.failures:
         left_out.add(f"failures of stage {row['stage']}", str(row["item"]))
-    return Construction(splits=splits, verdicts=verdicts, left_out=left_out)
+    return Construction(splits=splits, verdicts=verdicts, removed=removed, left_out=left_out)
 
 
 def split_of(key: ProductKey, stock: Stock, validation_share: float) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from procir.annotators.budget import Estimate, estimate
-from procir.annotators.client import question_key
-from procir.annotators.request import AnswerT, Request
+from procir.annotators.filing import Filing
+from procir.annotators.run import decided
 from procir.annotators.settings import AnnotatorSettings
 from procir.catalog.products import Stock
 from procir.construct.caption import caption_questions
-from procir.construct.material import CHUNK, chunks, materials
+from procir.construct.material import materials
 from procir.construct.questions import (
     BATCH,
     CANDIDATES,
@@ -24,6 +25,8 @@ from procir.construct.questions import (
     verification_question,
 )
 from procir.construct.work import Work
+from procir.errors import DataError
+from procir.pieces import pieces
 from procir.types import Caption, ProductKey
 
 SAMPLE = 200
@@ -36,23 +39,19 @@ WORDS = {"image": 115, "long": 220, "short": 39}
 def expected_use(work: Work, settings: Mapping[str, AnnotatorSettings], stock: Stock, side: int) -> dict[str, Estimate]:
     """What each stage would use at most: stage 1 without what is answered, stages 2 and 3 for all products.
 
-    Captions of usual length stand for those not written yet. Raises ImageError for pictures that cannot be opened.
+    Captions of usual length stand for those not written yet. Products whose pictures cannot be opened are noted as
+    failures.
     """
-    first = estimate(_open(work, settings[CAPTION], caption_questions(work, stock.products, side)), settings[CAPTION])
+    questions = decided(Filing(settings[CAPTION], work.ledger), caption_questions(work, stock.products, side))
+    new = (question for question, _, decision in questions if decision is None)
+    first = estimate(new, settings[CAPTION], work.skip(CAPTION))
     keys = sorted(stock.products)
     sample = list(_placeholders(work, stock, keys[:: -(-len(keys) // SAMPLE)]))
-    batches = [verification_question(batch, work.domain) for batch in chunks(sample, BATCH)]
+    batches = [verification_question(batch, work.domain) for batch in pieces(sample, BATCH)]
     second = _scaled(estimate(batches, settings[VERIFY]), -(-len(keys) // BATCH), settings[VERIFY])
     sources = (triplet_question(source, [source] * CANDIDATES, work.domain) for source in sample)
     third = _scaled(estimate(sources, settings[TRIPLETS]), len(keys), settings[TRIPLETS])
     return {CAPTION: first, VERIFY: second, TRIPLETS: third}
-
-
-def _open(work: Work, settings: AnnotatorSettings, questions: Iterable[Request[AnswerT]]) -> Iterator[Request[AnswerT]]:
-    for part in chunks(questions, CHUNK):
-        keys = [question_key(question, settings) for question in part]
-        known = work.ledger.known(keys)
-        yield from (question for question, key in zip(part, keys, strict=True) if key not in known)
 
 
 def _placeholders(work: Work, stock: Stock, keys: Sequence[ProductKey]) -> Iterator[Described]:
@@ -61,7 +60,8 @@ def _placeholders(work: Work, stock: Stock, keys: Sequence[ProductKey]) -> Itera
         texts = {name: "word " * count for name, count in WORDS.items()}
         images = tuple(f"{image_label(number)} {texts['image']}" for number in range(1, len(views) + 1))
         caption = Caption(material.product.key, texts["long"], texts["short"], images)
-        yield Described(caption=caption, panorama=material.panorama())
+        with suppress(DataError):  # noted with its caption's question
+            yield Described(caption=caption, panorama=material.panorama())
 
 
 def _scaled(found: Estimate, questions: int, settings: AnnotatorSettings) -> Estimate:

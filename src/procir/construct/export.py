@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +24,7 @@ from procir.construct.features import Columns
 from procir.construct.statistics import Statistics
 from procir.construct.verdicts import Verdict
 from procir.errors import DataError, MissingDataError
+from procir.pieces import pieces
 from procir.records import Row, replacing_folder
 from procir.types import Product, Split, Triplet, View
 
@@ -36,8 +35,6 @@ _PIECE, _PICTURE_PIECE = 5000, 100
 """Rows a row group: few where pictures lie in them, so that a reader of one row reads little."""
 
 _SPLIT_NAME = re.compile(r"\w+(\.\w+)*")
-
-_Item = TypeVar("_Item")
 
 
 def export_parquet(
@@ -160,22 +157,15 @@ def _write_config(folder: Path, columns: Columns, piece: int, rows: Mapping[str,
 
 def _write_shards(folder: Path, name: str, columns: Columns, piece: int, rows: Iterable[Row]) -> int:
     """Write files of about `SHARD_BYTES`, in the Hub's names, and say how many rows they hold."""
-    schema, pieces = features.schema(columns), _pieces(rows, piece)
+    schema, waiting = features.schema(columns), pieces(rows, piece)
     paths: list[Path] = []
-    count, more = 0, next(pieces)
+    count, more = 0, next(waiting, [])
     while more or not paths:  # one file, though empty, for a split without rows
         paths.append(folder / f"{name}-{len(paths):05}")
         with paths[-1].open("xb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
             while more and file.tell() < SHARD_BYTES:
                 writer.write_table(pa.Table.from_pylist(more, schema), row_group_size=piece)
-                count, more = count + len(more), next(pieces)
+                count, more = count + len(more), next(waiting, [])
     for path in paths:
         path.replace(path.with_name(f"{path.name}-of-{len(paths):05}.parquet"))
     return count
-
-
-def _pieces(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Lists of up to `size` items; after the last of them empty ones without end."""
-    rest = iter(items)
-    while True:
-        yield list(islice(rest, size))

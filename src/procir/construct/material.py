@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from procir.annotators.ledger import PaidAnswers, Seen
 from procir.construct.panorama import Panorama, panorama
 from procir.construct.prompts.schemas import CaptionAnswer
 from procir.construct.questions import Described
 from procir.errors import DataError
+from procir.pieces import pieces
 from procir.types import Caption, Product, ProductKey
 
 CHUNK = 256
 """Products that are looked up at once."""
 
-_Item = TypeVar("_Item")
 Skip = Callable[[str, str], None]
 """Told (item, reason) of what cannot be asked about."""
 
@@ -36,15 +34,8 @@ class Material:
 
 def materials(ledger: PaidAnswers, products: Iterable[Product], skip: Skip) -> Iterator[Material]:
     """The products with what is known of their views; those with an unreadable view are skipped with the reason."""
-    for chunk in chunks(products, CHUNK):
+    for chunk in pieces(products, CHUNK):
         yield from _hashed(ledger, chunk, skip)
-
-
-def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """The items in lists of `size`, the last one perhaps shorter."""
-    remaining = iter(items)
-    while part := list(islice(remaining, size)):
-        yield part
 
 
 def _hashed(ledger: PaidAnswers, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
@@ -91,8 +82,7 @@ class Captioned:
 
     def captions(self, keys: Sequence[ProductKey]) -> Iterator[Caption]:
         """The captions of products, in the order asked for."""
-        for start in range(0, len(keys), CHUNK):
-            part = keys[start : start + CHUNK]
+        for part in pieces(keys, CHUNK):
             known = self._ledger.known([self._keys[key] for key in part])
             for key in part:
                 answer = known[self._keys[key]].answer
@@ -102,8 +92,7 @@ class Captioned:
 
     def described(self, keys: Sequence[ProductKey], skip: Skip) -> Iterator[Described]:
         """Products as stages 2 and 3 see them, in the order asked for; unreadable ones are skipped."""
-        for start in range(0, len(keys), CHUNK):
-            part = keys[start : start + CHUNK]
+        for part in pieces(keys, CHUNK):
             captions = {caption.key: caption for caption in self.captions(part)}
             for material in materials(self._ledger, [self._products[key] for key in part], skip):
                 described = _describe(material, captions[material.product.key], skip)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from procir.catalog.atelier.lexicon import count_words
 from procir.catalog.views import view_name
 from procir.errors import DataError
 from procir.records import Row
@@ -152,11 +153,6 @@ class _Tally:
     def read(self, kind: str, text: str | None) -> None:
         if text is not None:
             self.words[kind][count_words(text)] += 1
-
-
-def count_words(text: str) -> int:
-    """Words of a text: what stands between blanks."""
-    return len(text.split())
 
 
 def combination(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from procir.construct.prompts.schemas import CaptionAnalysis
 from procir.errors import RecordError
-from procir.records import identifier, read_jsonl, text, write_jsonl
+from procir.records import product_key, read_jsonl, write_jsonl
 from procir.types import ProductKey
 
 
@@ -44,7 +44,7 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
     found = []
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
-        key = ProductKey(text(row, "dataset", where), identifier(row, "product_id", where))
+        key = product_key(row, where)
         analyses = row.get("caption_analyses")
         if not isinstance(row.get("has_error"), bool) or not isinstance(analyses, list):
             raise RecordError(f"{where}: has_error or caption_analyses is missing; construct the data set again")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from procir.annotators.ledger import Decision
 from procir.annotators.request import Request
-from procir.annotators.run import Annotator
-from procir.construct.material import CHUNK, Captioned, chunks
+from procir.annotators.run import Annotator, failure_row
+from procir.construct.material import CHUNK, Captioned
 from procir.construct.prompts.schemas import ProductAnalysis, VerificationAnswer
 from procir.construct.questions import BATCH, VERIFY, Described, image_caption, verification_question
 from procir.construct.verdicts import Verdict
 from procir.construct.work import Work
+from procir.pieces import pieces
 from procir.records import read_jsonl, write_jsonl
 from procir.types import Product, ProductKey
 
@@ -39,7 +40,7 @@ class _Board:
 
     def survey(self) -> None:
         """Find out what would be asked of each product, and what is known."""
-        for part in chunks(self.captioned.keys, CHUNK):
+        for part in pieces(self.captioned.keys, CHUNK):
             found = self.captioned.described(part, self.work.skip(VERIFY))
             keys = {described.caption.key: self.annotator.key(self._question([described])) for described in found}
             known = self.annotator.known(keys.values())
@@ -47,9 +48,9 @@ class _Board:
             self.decided |= {product: known[key] for product, key in keys.items() if key in known}
 
     def questions(self, batches: Iterable[Sequence[ProductKey]]) -> Iterator[Request[VerificationAnswer]]:
-        """One question a batch that is not wholly decided."""
+        """One question a batch with a product that nothing is known of; failed ones by themselves, on demand."""
         for batch in batches:
-            if any(self._open(product) for product in batch):
+            if any(self._open(product, alone=len(batch) == 1) for product in batch):
                 question = self._question(described := list(self.captioned.described(batch, self.work.skip(VERIFY))))
                 self.asked[question.item] = described
                 yield question
@@ -79,9 +80,13 @@ class _Board:
             if len(batch) > 1:
                 await self.annotator.decide(self._question([described]), own)
 
-    def _open(self, product: ProductKey) -> bool:
+    def _open(self, product: ProductKey, *, alone: bool) -> bool:
         decision = self.decided.get(product)
-        return decision is None or (decision.answer is None and self.work.retry_failed)
+        return decision is None or (alone and decision.answer is None and self.work.retry_failed)
+
+    def failed(self) -> list[ProductKey]:
+        """Products that were asked about alone in vain."""
+        return [product for product, decision in self.decided.items() if decision.answer is None]
 
     def _question(self, described: Sequence[Described]) -> Request[VerificationAnswer]:
         return verification_question(described, self.work.domain)
@@ -94,13 +99,12 @@ async def verify(work: Work, annotator: Annotator, captioned: Captioned, folder:
     """
     board = _Board(work, annotator, captioned)
     board.survey()
+    failed = board.failed()
     left = await board.ask(plan(folder / BATCHES, board.alone, board.decided))
-    await board.ask([(product,) for product in left])
+    await board.ask([(product,) for product in sorted({*left, *failed})])
     for product, decision in sorted(board.decided.items()):
         if decision.answer is None:
-            work.failures.append(
-                {"item": str(product), "stage": VERIFY, "reason": decision.reason, "key": board.alone[product]}
-            )
+            work.failures.append(failure_row(VERIFY, str(product), decision.reason, board.alone[product]))
     return tuple(_verdicts(board))
 
 
@@ -116,7 +120,7 @@ def plan(
             kept.append(tuple(by_question[question] for question in questions))
     taken = {product for batch in kept for product in batch}
     fresh = [product for product in alone if product not in taken and product not in decided]
-    batches = (*kept, *(tuple(part) for part in chunks(fresh, BATCH)))
+    batches = (*kept, *(tuple(part) for part in pieces(fresh, BATCH)))
     write_jsonl(path, ({"questions": [alone[product] for product in batch]} for batch in batches))
     return batches
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from procir.annotators.ledger import PaidAnswers
 from procir.annotators.request import AnswerT, Request
-from procir.annotators.run import Annotator, Outcome
+from procir.annotators.run import Annotator, Outcome, failure_row
 from procir.construct.domain import Domain
 from procir.construct.material import Skip
 from procir.records import Row
@@ -29,12 +29,12 @@ class Work:
 
     def skip(self, stage: str) -> Skip:
         """Notes what a stage cannot ask about."""
-        return lambda item, reason: self.failures.append({"item": item, "stage": stage, "reason": reason, "key": None})
+        return lambda item, reason: self.failures.append(failure_row(stage, item, reason))
 
     async def outcomes(
         self, stage: str, annotator: Annotator, questions: Iterable[Request[AnswerT]], total: int
     ) -> AsyncGenerator[Outcome[AnswerT], None]:
-        """The outcome of each question of a stage; what failed is noted, and comes too."""
+        """The outcome of each question of a stage, as they come; failures come too, and are the stage's to note."""
 
         def report(answers: int, failures: int) -> None:
             self.progress(stage, answers, failures, total)

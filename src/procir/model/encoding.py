@@ -112,7 +112,7 @@ def _begin(folder: Path, about: dict[str, Any], ids: Sequence[str]) -> int:
             unlike = ", ".join(name for name in about if found.get(name) != about[name])
             raise DataError(f"{folder}: holds an encoding that differs in {unlike}: choose another folder")
         return done
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(not _is_ours(path) for path in folder.iterdir()):
         raise DataError(f"{folder}: holds other files: choose an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / _IDS, ({"id": name} for name in ids))
@@ -121,6 +121,11 @@ def _begin(folder: Path, about: dict[str, Any], ids: Sequence[str]) -> int:
         np.lib.format.open_memmap(folder / _VECTORS, mode="w+", dtype=about["dtype"], shape=shape).flush()
     write_json(folder / _ABOUT, {**about, "done": 0})
     return 0
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an encoding that was stopped before its first note may have left the file."""
+    return path.name in (_VECTORS, _IDS) or (path.name.startswith(".") and path.suffix == ".tmp")
 
 
 def _about(folder: Path) -> dict[str, Any] | None:

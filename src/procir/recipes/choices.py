@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from procir.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
@@ -55,3 +57,27 @@ class ConstructChoice:
     """Share of the products without a split of their own that are held out, by the hashes of their keys."""
     seed: int = 0
     """Draw of the candidates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterChoice:
+    """Whether a job runs on a Ray cluster; raises ConfigError for workers without one."""
+
+    cluster: str | None = None
+    """Work on a Ray cluster: its address, auto (the one that this machine belongs to) or local (this machine's cores).
+    Every machine must see photos and model under the same paths, and have the keys of annotators in its environment.
+    Needs the extra cluster."""
+    workers: int = 1
+    """With --cluster: most processes that work, each with a model and, with --device cuda, a GPU of its own, or with
+    its share of the annotators' limits."""
+
+    def __post_init__(self) -> None:
+        require_workers(self.workers)
+        if self.workers != 1 and self.cluster is None:
+            raise ConfigError("--workers goes with --cluster ADDRESS; without it one process works")
+
+
+def require_workers(workers: int) -> None:
+    """Raise ConfigError unless there is at least one."""
+    if workers < 1:
+        raise ConfigError(f"--workers is {workers}: at least one is needed")

@@ -20,7 +20,7 @@ from procir.model.encoding import PIECE, Encode, encode_to, one_by_one
 from procir.model.on_cluster import on_cluster
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
-from procir.recipes.choices import DataChoice, ModelChoice
+from procir.recipes.choices import ClusterChoice, DataChoice, ModelChoice, require_workers
 from procir.recipes.console import console, say, show_load, show_results, show_skipped, stage
 from procir.recipes.ranks import ALONE, Rank, this_rank
 from procir.recipes.runs import (
@@ -39,7 +39,7 @@ from procir.types import Query, Split
 
 def draw(out: Path, catalogue: AtelierConfig, workers: int) -> None:
     """Draw a catalogue into a new folder."""
-    _require_workers(workers)
+    require_workers(workers)
     with stage("Drawing garments") as advance:
         splits = draw_catalogue(out, catalogue, workers, lambda done, total: advance(done, total, "products"))
     for name, split in splits.items():
@@ -49,7 +49,7 @@ def draw(out: Path, catalogue: AtelierConfig, workers: int) -> None:
 
 def check(source: DataChoice, workers: int) -> None:
     """Read one split, decode its images, and print what was found."""
-    _require_workers(workers)
+    require_workers(workers)
     split, report = read_split(source.data, source.split, images=source.images, allow_missing=source.allow_missing)
     show_load(f"{source.data} {source.split}", report)
     decoded = check_images(split, workers, allow_unreadable=source.allow_missing)
@@ -125,18 +125,18 @@ def evaluate_model(
 
 
 def encode(
-    choice: ModelChoice, source: DataChoice, what: str, out: Path, *, half: bool, cluster: str | None, workers: int
+    choice: ModelChoice, source: DataChoice, what: str, out: Path, cluster: ClusterChoice, *, half: bool
 ) -> None:
     """Write the embeddings of a split's products, queries or captions into `out`, or go on there."""
-    _require_workers(workers)
     split = _read(source, captions_required=what == "captions")
     embedder = load_embedder(choice, ALONE)
     require_room(embedder, split)
     ids, items = _encodable(split, what)
-    if cluster is None:
+    if cluster.cluster is None:
         run, piece = one_by_one(_encoder(embedder, what)), PIECE
     else:
-        run, piece = on_cluster(partial(_load_encoder, choice, what), cluster, workers, choice.device), ENCODE_CHUNK
+        load = partial(_load_encoder, choice, what)
+        run, piece = on_cluster(load, cluster.cluster, cluster.workers, choice.device), ENCODE_CHUNK
     with stage("Encoding") as advance:
         found = encode_to(
             out, items, ids, run,
@@ -215,8 +215,3 @@ def _load(start: str, training: Split, config: TrainConfig, embedding_token: str
             raise ConfigError("the shipped checkpoint reads two turns: train single-turn variants with --start scratch")
         return tiny.starter_model()
     return ProCIR.from_backbone(start, embedding_token=embedding_token)
-
-
-def _require_workers(workers: int) -> None:
-    if workers < 1:
-        raise ConfigError(f"--workers is {workers}: at least one is needed")

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
-from procir.train.log import StepReport
 from procir.types import LoadReport
 
 console = Console(highlight=False)
@@ -75,12 +74,6 @@ def _clock(seconds: int | float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def step_note(report: StepReport) -> str:
-    """Loss, learning rate and samples a second of a training step, in few enough characters for 80 columns."""
-    rate = f"{report.learning_rate:.1e}".replace("e-0", "e-")
-    return f"loss {report.losses['loss']:.3f} lr {rate} {report.samples_per_second:.1f}/s"
 
 
 def say(text: str, style: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -14,18 +15,24 @@ from typing import Literal
 
 from rich.table import Table
 
+from procir.annotators import loop
 from procir.annotators.budget import Budget
 from procir.annotators.client import HttpAnnotator
 from procir.annotators.ledger import Ledger, PaidAnswers
 from procir.annotators.on_cluster import ClusterAnnotator, RemoteLedger, owned_ledger
 from procir.annotators.run import Annotator
 from procir.annotators.settings import AnnotatorSettings, read_settings
-from procir.catalog.products import SPLITS, Stock, read_products
+from procir.catalog.annotations import caption_row, read_annotations
+from procir.catalog.products import SPLITS, Stock, read_products, write_products
 from procir.catalog.released import read_split, report, write_split
+from procir.construct.audit import describe, draw_sample, read_labels, score
+from procir.construct.audit_page import Case, create_app
+from procir.construct.builtin.serving import serve
 from procir.construct.checks import RANGES, word_report
 from procir.construct.construction import STAGES, Construction, LoadEmbedder, construct
 from procir.construct.domain import read_domain
 from procir.construct.dry_run import expected_use
+from procir.construct.duplicates import as_rows, find_duplicates
 from procir.construct.export import export_parquet
 from procir.construct.llama_factory import export_llama_factory
 from procir.construct.questions import CAPTION
@@ -34,16 +41,14 @@ from procir.construct.tables import write_statistics
 from procir.construct.verdicts import Verdict, read_verdicts, write_verdicts
 from procir.construct.work import Progress, Work
 from procir.errors import MissingDataError
-from procir.model.prefix import fingerprint
 from procir.protocols import Embedder
-from procir.recipes.choices import ConstructChoice, ModelChoice
-from procir.recipes.commands import load_embedder
+from procir.recipes.choices import ClusterChoice, ConstructChoice, ModelChoice
 from procir.recipes.console import Advance, console, say, show_load, show_skipped, stage
-from procir.recipes.ranks import ALONE
 from procir.records import data_hash, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split
 
 LEDGER, FAILURES, VERDICTS, DATA = "ledger.sqlite", "failures.jsonl", "verdicts.jsonl", "data"
+DUPLICATES, REMOVED, LABELS = "duplicates.jsonl", "removed_captions.jsonl", "labels.jsonl"
 
 Format = Literal["parquet", "llama-factory"]
 
@@ -56,8 +61,7 @@ def run_construction(
     settings: Mapping[str, AnnotatorSettings] | None = None,
     budget: float | None = None,
     retry_failed: bool = False,
-    cluster: str | None = None,
-    workers: int = 1,
+    place: ClusterChoice = ClusterChoice(),  # noqa: B008 - frozen
 ) -> Construction:
     """Make a data set, or go on where an earlier run stopped; it ends up in `out`/data.
 
@@ -65,11 +69,14 @@ def run_construction(
     used up: what was answered is kept.
     """
     stock = _read(choice)
-    desk = _Desk(settings=settings or read_settings(choice.annotators), budget=budget, cluster=cluster, workers=workers)
+    desk = _Desk(settings=settings or read_settings(choice.annotators), budget=budget, place=place)
     with desk.ledger(out / LEDGER) as ledger, _working(ledger, choice, out, retry_failed=retry_failed) as work:
         for call in work.ledger.lost():
             say(f"was under way when a run ended, and may have been billed: {call.stage} of {call.item}", "yellow")
-        made = asyncio.run(_stages(work, desk, stock, embedder, out, choice))
+        try:
+            made = loop.run(_stages(work, desk, stock, embedder, out, choice))
+        except asyncio.CancelledError as error:  # by SIGTERM
+            raise KeyboardInterrupt from error
     _write(out, choice, stock, made)
     return made
 
@@ -78,8 +85,11 @@ def show_dry_run(choice: ConstructChoice, out: Path) -> None:
     """Print what a run would ask at most, without asking anything; no key is needed."""
     settings, stock = read_settings(choice.annotators), _read(choice)
     table = Table("stage", "model", "questions", "input tokens", "output tokens at most", "dollars at most", box=None)
-    with Ledger.open(out / LEDGER) as ledger, _working(ledger, choice, out) as work:
+    with Ledger.open(out / LEDGER) as ledger:
+        work = Work(ledger=ledger, domain=read_domain(choice.domain))
         found = expected_use(work, settings, stock, settings[CAPTION].picture_side)
+    for failure in work.failures[:10]:
+        say(f"cannot be asked about: {failure['item']}: {failure['reason']}", "yellow")
     for name, use in found.items():
         price = "no prices in the settings" if use.dollars is None else f"{use.dollars:,.2f}"
         counts = (f"{number:,}" for number in (use.requests, use.input_tokens, use.output_tokens))
@@ -129,9 +139,50 @@ def export(out: Path, to: Path, form: Format, *, embed: bool, title: str, token:
         return
     for split in splits:
         report = export_llama_factory(
-            to / split.name, split, images=(out / DATA / "images").resolve(), embedding_token=token, seed=seed
+            to / split.name, split, images=out / DATA / "images", embedding_token=token, seed=seed
         )
         show_load(f"{to / split.name}", report)
+
+
+def show_duplicates(out: Path, threads: int) -> None:
+    """Find products of one split that look like products of the other, and write them to duplicates.jsonl."""
+    splits = _finished(out)
+    with stage("Comparing photos") as advance:
+        found = find_duplicates(splits, threads=threads, progress=lambda done, total: advance(done, total, "views"))
+    write_jsonl(out / DUPLICATES, as_rows(found))
+    say(f"{len(found):,} products of one split have a near duplicate in the other: {out / DUPLICATES}", "bold")
+    for duplicate in found[:10]:
+        one, other = duplicate.products
+        say(f"  {one} ({duplicate.splits[0]}) and {other} ({duplicate.splits[1]}): {duplicate.shared} views", "dim")
+
+
+def audit(out: Path, *, sample: int, seed: int, host: str, port: int) -> None:
+    """Serve the page on which people label a sample of the captions, those of removed products among them."""
+    cases = _cases(out, sample, seed)
+
+    def tell(url: str) -> None:
+        say(f"{len(cases):,} products to label at {url.removesuffix('/v1')}/; Ctrl-C stops it", "bold")
+        say(f"Labels go to {out / LABELS}; afterwards: procir construct audit --out {out} --score", "dim")
+
+    serve(create_app(cases, out / LABELS), host, port, has_key=False, ready=tell)
+
+
+def show_score(out: Path) -> None:
+    """Print how well the check of left and right did, by the labels given so far."""
+    _finished(out)
+    table = Table(show_header=False, box=None)
+    for row in describe(score(read_verdicts(out / VERDICTS), read_labels(out / LABELS))):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _cases(out: Path, sample: int, seed: int) -> list[Case]:
+    captions = {key: caption for split in _finished(out) for key, caption in split.captions.items()}
+    captions |= read_annotations(out / REMOVED, None).captions
+    stock, _ = read_products(out, images=out / DATA / "images", allow_missing=True)
+    checked = [verdict.key for verdict in read_verdicts(out / VERDICTS)]
+    drawn = draw_sample((key for key in checked if key in captions and key in stock.products), sample, seed)
+    return [Case(stock.products[key], captions[key]) for key in drawn]
 
 
 def _read(choice: ConstructChoice) -> Stock:
@@ -146,17 +197,16 @@ class _Desk:
 
     settings: Mapping[str, AnnotatorSettings]
     budget: float | None
-    cluster: str | None
-    workers: int
+    place: ClusterChoice
 
     @contextmanager
     def ledger(self, path: Path) -> Iterator[PaidAnswers]:
         """The ledger, in this process or in an actor."""
-        if self.cluster is None:
+        if self.place.cluster is None:
             with Ledger.open(path) as ledger:
                 yield ledger
         else:
-            with owned_ledger(path, self.cluster, self.budget) as remote:
+            with owned_ledger(path, self.place.cluster, self.budget) as remote:
                 yield remote
 
     @asynccontextmanager
@@ -164,7 +214,10 @@ class _Desk:
         """An annotator for each stage; all share the budget."""
         if isinstance(ledger, RemoteLedger):
             limited = self.budget is not None
-            yield {name: ClusterAnnotator(self.settings[name], ledger, self.workers, budget=limited) for name in STAGES}
+            yield {
+                name: ClusterAnnotator(self.settings[name], ledger, self.place.workers, budget=limited)
+                for name in STAGES
+            }
             return
         budget = None if self.budget is None else Budget(self.budget)
         async with AsyncExitStack() as stack:
@@ -183,7 +236,13 @@ def _working(ledger: PaidAnswers, choice: ConstructChoice, out: Path, *, retry_f
         try:
             yield work
         finally:
-            write_jsonl(out / FAILURES, work.failures)
+            write_jsonl(out / FAILURES, sorted(work.failures, key=_place))
+
+
+def _place(failure: Mapping[str, object]) -> tuple[int, str]:
+    """Failures stand by stage and item, in whatever order they came."""
+    stage = str(failure["stage"])
+    return STAGES.index(stage) if stage in STAGES else len(STAGES), str(failure["item"])
 
 
 async def _stages(
@@ -202,6 +261,8 @@ def _stop_on_sigterm() -> None:
     """End as an interrupt does: nothing leaves any more, and what was sent is waited for."""
     task = asyncio.current_task()
     assert task is not None
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals reach the main thread alone
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
@@ -210,6 +271,11 @@ def chosen_embedder(model: ModelChoice) -> LoadEmbedder:
 
     @cache
     def load() -> tuple[Embedder, str]:
+        # Only now: a run that resumes in the first stages need not wait for torch.
+        from procir.model.prefix import fingerprint
+        from procir.recipes.commands import load_embedder
+        from procir.recipes.ranks import ALONE
+
         embedder = load_embedder(model, ALONE)
         return embedder, fingerprint(embedder)
 
@@ -224,7 +290,9 @@ def _write(out: Path, choice: ConstructChoice, stock: Stock, made: Construction)
         for split in splits:
             write_split(folder, split)
         (folder / "images").symlink_to(images)
+    write_products(out, stock)
     write_verdicts(out / VERDICTS, made.verdicts)
+    write_jsonl(out / REMOVED, (caption_row(caption, stock.products[caption.key]) for caption in made.removed))
     write_statistics(out / "statistics", _statistics(splits, made.verdicts))
     counts = {"products": len(stock.products), "left_out": made.left_out.counts, "seed": choice.seed}
     write_json(out / "construction.json", counts | {split.name: data_hash(split) for split in splits})

@@ -15,7 +15,7 @@ from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_r
 from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
 from procir.protocols import Embedder
-from procir.recipes.console import console, say, stage, step_note
+from procir.recipes.console import console, say, stage
 from procir.records import data_hash
 from procir.report.cases import choose
 from procir.report.figures import Curve
@@ -54,6 +54,12 @@ def train_watched(
             advance(step.step, step.total, step_note(step))
 
         train(model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report, resume=resume)
+
+
+def step_note(report: StepReport) -> str:
+    """Loss, learning rate and samples a second of a training step, in few enough characters for 80 columns."""
+    rate = f"{report.learning_rate:.1e}".replace("e-0", "e-")
+    return f"loss {report.losses['loss']:.3f} lr {rate} {report.samples_per_second:.1f}/s"
 
 
 def usable_device(name: str) -> torch.device:

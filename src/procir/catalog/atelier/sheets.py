@@ -7,7 +7,7 @@ from pathlib import Path
 
 from procir.catalog.atelier.garments import GROUPS_BY_NAME, VIEW_NAMES, Garment, Group, attributes
 from procir.errors import RecordError
-from procir.records import Row, identifier, read_jsonl, text, texts, write_jsonl
+from procir.records import Row, product_key, read_jsonl, text, texts, write_jsonl
 from procir.types import ProductKey
 
 SHEETS = "garments.jsonl"
@@ -38,7 +38,7 @@ def read_sheets(path: Path) -> dict[ProductKey, Garment]:
     garments: dict[ProductKey, Garment] = {}
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
-        key = ProductKey(text(row, "dataset", where), identifier(row, "product_id", where))
+        key = product_key(row, where)
         if key in garments:
             raise RecordError(f"{where}: a second sheet of {key}; remove one of them")
         garments[key] = _garment(row, where)

@@ -5,27 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from procir.catalog.atelier.catalogue import view_path
 from procir.catalog.atelier.garments import Garment
+from procir.construct.likeness import UNLIKE, SmallCopy, difference, small_copy
 from procir.errors import BadQuestionError, ImageError
 from procir.images import load_image
 from procir.types import ProductKey
-
-SIDE = 16
-"""Pixels of a side of what is compared."""
-
-UNLIKE = 4.5
-"""Mean difference, of 255, from which a picture is another one.
-
-Photos encoded anew differ by up to 4 where they are scaled down to a few pixels, and by 1 or 2 as a rule; two photos
-of a catalogue by 6 and more, mostly by 20.
-"""
-
-_Thumb = UInt8[np.ndarray, "side side 3"]
 
 
 class Album:
@@ -33,7 +20,7 @@ class Album:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._thumbs: dict[tuple[ProductKey, int], _Thumb] = {}
+        self._thumbs: dict[tuple[ProductKey, int], SmallCopy] = {}
 
     def check(self, key: ProductKey, garment: Garment, pictures: Sequence[bytes], *, stitched: bool) -> None:
         """One picture a view, or one of all views beside each other. Raises BadQuestionError naming the wrong one."""
@@ -45,16 +32,16 @@ class Album:
         if stitched:
             images = _cut(images[0], len(views))
         for number, (view, image) in enumerate(zip(views, images, strict=True), start=1):
-            unlike = np.abs(_thumb(image).astype(int) - self._expected(key, number, view)).mean()
+            unlike = difference(small_copy(image), self._expected(key, number, view))
             if unlike > UNLIKE:
                 raise BadQuestionError(
                     f"view {number} of {key} is not its photo {view_path(self._root, key, number, view).name}: their "
                     f"mean difference is {unlike:.1f}, over {UNLIKE}; check which pictures are sent, and their order"
                 )
 
-    def _expected(self, key: ProductKey, number: int, view: str) -> _Thumb:
+    def _expected(self, key: ProductKey, number: int, view: str) -> SmallCopy:
         if (key, number) not in self._thumbs:
-            self._thumbs[key, number] = _thumb(load_image(view_path(self._root, key, number, view)))
+            self._thumbs[key, number] = small_copy(load_image(view_path(self._root, key, number, view)))
         return self._thumbs[key, number]
 
 
@@ -62,7 +49,3 @@ def _cut(image: Image.Image, count: int) -> list[Image.Image]:
     """A stitched picture in its views; those of drawn garments are all of one size."""
     width, height = image.size
     return [image.crop((width * i // count, 0, width * (i + 1) // count, height)) for i in range(count)]
-
-
-def _thumb(image: Image.Image) -> _Thumb:
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
