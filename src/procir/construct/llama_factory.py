@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from procir.catalog.conversations import SHARE, Conversation, Turn, caption_conversations, triplet_conversations
 from procir.catalog.findings import Findings
 from procir.construct.export import require_empty
-from procir.construct.sft import SHARE, Conversation, Turn, caption_conversations, triplet_conversations
 from procir.errors import DataError
 from procir.records import Row, replacing_folder, write_json, write_jsonl
 from procir.types import LoadReport, Split

@@ -4,10 +4,12 @@
     query      [user: views][assistant: <emb_all>][user: text][assistant: <emb_all>]     -> s, q   (two turns)
                [user: views + text][assistant: <emb_all>]                                -> q      (single turn)
     caption    [user: caption][assistant: <emb_all>]                                     -> t
+    lesson     [system][user: views + request][assistant: thought, answer or <emb_all>]...   -> every assistant token
+    opening    [system][user: views][assistant: ...                                      -> what comes next
 
 Every assistant turn opens with a think block, which is empty unless a thought is given. A dialogue ends with
-its last embedding token: nothing after it could reach the embedding. Texts of users are data: characters that
-spell a special token stay characters.
+its last embedding token: nothing after it could reach the embedding. Texts are data: characters that spell a special
+token stay characters.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ _REMEMBERED_TEXTS = 1 << 16
 class Dialogue:
     """A rendered dialogue: what the language model reads, and where its embeddings stand.
 
-    `position_ids` are Qwen3.5's time, height and width positions; `views` fill the image tokens in order;
-    `embedding_at` has one index a turn.
+    `position_ids` are Qwen3.5's time, height and width positions; `views` fill the image tokens in order.
+    `embedding_at` says where hidden states are read: at the embedding token of every turn; in a lesson at the token
+    before each one that is to be learnt; in an opening at the last token.
     """
 
     token_ids: Int64[np.ndarray, " length"]
@@ -49,6 +52,24 @@ class Dialogue:
     def digest(self) -> bytes:
         """SHA-256 of tokens and views: dialogues of equal digest have equal embeddings."""
         return sha256(self.token_ids.tobytes() + b"".join(view.digest for view in self.views)).digest()
+
+    @property
+    def learnt_ids(self) -> Int64[np.ndarray, " learnt"]:
+        """What a lesson teaches: the token after each place where a state is read."""
+        return self.token_ids[np.array(self.embedding_at) + 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A turn of a lesson: what the user shows and asks, what the assistant thinks and answers.
+
+    Without an `answer` the turn ends with the embedding token.
+    """
+
+    views: tuple[ViewPixels, ...] = ()
+    request: str = ""
+    thought: str = ""
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +145,36 @@ class DialogueBuilder:
         draft.answer(None)
         return draft.finish(self.max_length)
 
+    def lesson(self, system: str | None, exchanges: Sequence[Exchange]) -> Dialogue:
+        """A conversation to learn from; everything that the assistant says is to be learnt (formula 13).
+
+        That is each think block, the answer or the embedding token, and the token that ends the turn, not the name of
+        the role. Texts meet the line ends around them as in the chat template, which may join both in one token.
+        """
+        draft = self._instructed(system)
+        for exchange in exchanges:
+            self._ask(draft, exchange.views, exchange.request)
+            ending = self._ids(f"\n\n{exchange.answer.strip()}") if exchange.answer is not None else None
+            draft.teach(self._ids(f"\n{exchange.thought}\n"), ending)
+        draft.end()
+        return draft.finish(self.max_length)
+
+    def opening(self, system: str | None, views: Sequence[ViewPixels], request: str = "") -> Dialogue:
+        """A conversation up to where the assistant begins to think, for the model to go on."""
+        draft = self._instructed(system)
+        self._ask(draft, views, request)
+        draft.open()
+        return draft.finish(self.max_length)
+
+    def _instructed(self, system: str | None) -> _Draft:
+        draft = _Draft(self.vocabulary)
+        if system is not None:
+            draft.instruct(self._ids("system\n"), self.text_ids(system))
+        return draft
+
+    def _ask(self, draft: _Draft, views: Sequence[ViewPixels], request: str) -> None:
+        draft.ask(views, self.text_ids(request) if request.strip() else ())
+
     def require_room(self, text: str, view_tokens: int, what: str) -> None:
         """Raise ContextOverflowError if `text` beside so many view tokens leaves no room for the fixed pieces."""
         needed = len(self.text_ids(text)) + view_tokens + self._fixed
@@ -134,7 +185,7 @@ class DialogueBuilder:
             )
 
     def text_ids(self, text: str) -> list[int]:
-        """Token ids of a user's text, trimmed as the chat template trims; special tokens in it are not special."""
+        """Token ids of a text, trimmed as the chat template trims; special tokens in it are not special."""
         return list(self._ids(text.strip()))
 
     def _tokenize(self, text: str) -> tuple[int, ...]:
@@ -171,6 +222,24 @@ class _Draft:
         self._text((*v.assistant, v.think, *inside, v.end_think, *v.blank_line))
         self.embedding_at.append(len(self.tokens))
         self._text((v.embedding,))
+
+    def instruct(self, role: Sequence[int], text: Sequence[int]) -> None:
+        self._text((self.vocabulary.user[0], *role, *text))  # `ask` ends it, as it ends every turn before
+
+    def teach(self, thought: Sequence[int], answer: Sequence[int] | None) -> None:
+        v = self.vocabulary
+        self._text(v.assistant)
+        first = len(self.tokens)
+        ending = (*v.blank_line, v.embedding) if answer is None else answer
+        self._text((v.think, *thought, v.end_think, *ending))
+        self.embedding_at.extend(range(first - 1, len(self.tokens)))  # the last of them foretells the turn's end
+
+    def end(self) -> None:
+        self._text(self.vocabulary.end[:1])
+
+    def open(self) -> None:
+        self._text((*self.vocabulary.assistant, self.vocabulary.think))
+        self.embedding_at.append(len(self.tokens) - 1)
 
     def finish(self, max_length: int) -> Dialogue:
         length = self.before + len(self.tokens)

@@ -17,8 +17,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from procir.errors import ConfigError, ImageError, MissingDataError
-from procir.images import load_image
-from procir.types import MAX_VIEWS, Product
+from procir.images import image_size, load_image
+from procir.types import MAX_VIEWS, Product, View
 
 MEAN = STD = 0.5
 """Qwen3.5 normalises every channel of pixels in [0, 1] to [-1, 1]."""
@@ -86,6 +86,20 @@ def resize(image: Image.Image, settings: PixelSettings) -> ViewPixels:
     return ViewPixels(np.asarray(resized, dtype=np.uint8), (height // factor, width // factor))
 
 
+def outline(path: Path, settings: PixelSettings) -> ViewPixels:
+    """A black view of the size that a file's view will have, by its header; it takes no memory.
+
+    Raises ImageError as `procir.images.image_size` does.
+    """
+    width, height = image_size(path)
+    try:
+        fitted = fit(height, width, settings)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    factor = settings.patch * settings.merge
+    return ViewPixels(np.broadcast_to(np.uint8(0), (*fitted, 3)), (fitted[0] // factor, fitted[1] // factor))
+
+
 class PixelStore:
     """Resized views by path, decoded in parallel threads and kept in memory up to `capacity` bytes.
 
@@ -107,7 +121,11 @@ class PixelStore:
         for product in products:
             if not product.views:
                 raise MissingDataError(f"product {product.key} has no views: it cannot be encoded")
-        paths = [[view.path for view in product.views[:MAX_VIEWS]] for product in products]
+        return self.views([product.views[:MAX_VIEWS] for product in products])
+
+    def views(self, groups: Sequence[Sequence[View]]) -> list[tuple[ViewPixels, ...]]:
+        """The views of each group, in order."""
+        paths = [[view.path for view in group] for group in groups]
         asked = {path: self._ask(path) for group in paths for path in group}
         loaded = {path: view.result() if isinstance(view, Future) else view for path, view in asked.items()}
         return [tuple(loaded[path] for path in group) for group in paths]

@@ -22,6 +22,7 @@ from procir.train.distributed import ALONE, Team
 from procir.train.gradients import Outcome, accumulate, require_repeatable
 from procir.train.log import StepReport, TrainingLog, read_log
 from procir.train.memory import Memory, estimate
+from procir.train.sft_config import RunConfig
 from procir.train.stopping import told_to_stop
 from procir.types import Split
 
@@ -69,7 +70,7 @@ def train(
     if foretell and first < run.total:
         foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
     writing = TrainingLog(out, first) if team.first else nullcontext()
-    with told_to_stop(insist=team.count == 1) as told, _training(model, config), writing as log:
+    with told_to_stop(insist=team.count == 1) as told, training_mode(model, recompute=config.recompute), writing as log:
         record = _Record(run, data_hash, evaluate, log)
         if not first:
             record.evaluation(0)
@@ -84,7 +85,7 @@ def train(
                 raise StoppedError(f"after step {done} of {run.total}, which is saved in {out}; go on with --resume")
 
 
-def learning_rate(step: int, total: int, config: TrainConfig) -> float:
+def learning_rate(step: int, total: int, config: RunConfig) -> float:
     """The rate of a step counted from 0: linear warm-up if any, then a cosine to zero."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
@@ -194,10 +195,10 @@ class _Record:
 
 
 @contextmanager
-def _training(model: ProCIR, config: TrainConfig) -> Iterator[None]:
+def training_mode(model: ProCIR, *, recompute: bool) -> Iterator[None]:
     """The network in training mode; it is ready to encode afterwards, however that ends."""
     model.network.train()
-    if config.recompute:
+    if recompute:
         model.network.activation_checkpointing_enable()
     try:
         yield

@@ -20,6 +20,7 @@ from procir.model.embedder import ProCIR
 from procir.train.config import TrainConfig
 from procir.train.data import StepExamples
 from procir.train.distributed import ALONE, Team
+from procir.train.sft_config import RunConfig
 from procir.train.objective import embeddings, objective, product_numbers, similarities
 
 
@@ -68,11 +69,12 @@ def require_repeatable(model: ProCIR) -> None:
 
 
 def _embeddings(model: ProCIR, examples: StepExamples, rows: slice, config: TrainConfig) -> torch.Tensor:
-    with _precision(model, config):
+    with precision(model, config):
         return embeddings(model, examples, rows)
 
 
-def _precision(model: ProCIR, config: TrainConfig) -> AbstractContextManager[object]:
+def precision(model: ProCIR, config: RunConfig) -> AbstractContextManager[object]:
+    """The arithmetic of a forward pass."""
     if config.precision == "fp32":
         return nullcontext()
     return torch.autocast(model.device.type, dtype=torch.bfloat16)

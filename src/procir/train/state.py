@@ -18,13 +18,14 @@ from torch.optim import Optimizer
 from procir.errors import CheckpointError, TrainingError
 from procir.model.embedder import ProCIR
 from procir.records import replacing_folder
-from procir.train.config import CONDUCT, TrainConfig
+from procir.train.config import CONDUCT
+from procir.train.sft_config import RunConfig
 
 _STATE_FILE = "state.json"
 
 
 def save(
-    out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], config: TrainConfig, data_hash: str
+    out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], config: RunConfig, data_hash: str
 ) -> None:
     """Write the checkpoint of a step, then remove the oldest beyond `config.keep_checkpoints`."""
     with replacing_folder(_folder(out) / f"step-{step:07d}") as folder:
@@ -37,7 +38,7 @@ def save(
 
 
 def prepare(
-    out: Path, model: ProCIR, optimizers: Sequence[Optimizer], config: TrainConfig, data_hash: str, *, resume: bool
+    out: Path, model: ProCIR, optimizers: Sequence[Optimizer], config: RunConfig, data_hash: str, *, resume: bool
 ) -> int:
     """Load the newest checkpoint of `out`, if there is one and `resume` is set; returns the steps already done.
 

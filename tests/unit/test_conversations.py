@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from procir.catalog.findings import Findings
-from procir.construct.llama_factory import export_llama_factory
-from procir.construct.sft import (
+from procir.catalog.conversations import (
     CAPTION_SYSTEM,
     MODIFICATION_REQUEST,
     Turn,
     caption_conversations,
     triplet_conversations,
 )
+from procir.catalog.findings import Findings
+from procir.construct.llama_factory import export_llama_factory
 from procir.errors import ConfigError, DataError
 from procir.model.tokenizers import CHAT_TEMPLATE, EMBEDDING_TOKEN
 from procir.types import Caption, Product, ProductKey, Split, Triplet, View
