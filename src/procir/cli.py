@@ -19,6 +19,7 @@ from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.construct.builtin.faults import Faults
 from procir.errors import ConfigError, ProcirError, StoppedError
 from procir.recipes.choices import ClusterChoice, ConstructChoice, DataChoice, ModelChoice
+from procir.report.paper_ablation import VARIANTS
 from procir.train.config import TrainConfig
 
 # Recipes and commands import torch when they run, so that help comes at once.
@@ -127,6 +128,43 @@ class Train:
         train_model(
             self.data, self.images, self.out, self.start, self.device, self.config,
             embedding_token=self.embedding_token, resume=self.resume, check_first=self.check,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablate:
+    """Do the paper's sixteen runs, or some of them, and write its Tables 3, 9 and 10 with its numbers beside.
+
+    What is finished is not done again; a run that was cut off goes on. Several processes may share one folder, each
+    with runs of its own.
+    """
+
+    recipe: Literal["tiny", "paper"] = "tiny"
+    """tiny: a small model on drawn garments, about an hour; paper: the paper's settings, on DATA from START."""
+    out: Path = Path("runs/ablate")
+    """Folder for the runs, the data of the tiny recipe, ablation.md and ablation.json."""
+    variants: tuple[str, ...] = VARIANTS
+    """Which of the eight: Single, Align, CoT, Align+CoT, MT, MT+Align, MT+CoT, MT+Align+CoT."""
+    starts: tuple[Literal["pretrained", "sft"], ...] = ("pretrained", "sft")
+    """From the model as it is, from it after fine-tuning (which is done once), or both."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run each; intervals need two at least."""
+    data: Path | None = None
+    """Data set in the published layout, for the paper's recipe."""
+    images: Path | None = None
+    """Folder of its images; DATA/images by default."""
+    start: str | None = None
+    """Checkpoint folder or Hub id of the pretrained model, for the paper's recipe."""
+    device: str = "cpu"
+    """Where the paper's recipe trains: cpu, cuda, cuda:1."""
+
+    def run(self) -> None:
+        """Do the runs."""
+        from procir.recipes.ablation import run_ablation
+
+        run_ablation(
+            self.recipe, self.out, self.data, self.images, self.start, self.device,
+            variants=self.variants, starts=self.starts, seeds=self.seeds,
         )  # fmt: skip
 
 
@@ -406,6 +444,7 @@ Command = (
     | Annotated[Draw, tyro.conf.subcommand("draw")]
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Construct, tyro.conf.subcommand("construct")]

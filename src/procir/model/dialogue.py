@@ -56,7 +56,8 @@ class Dialogue:
     @property
     def learnt_ids(self) -> Int64[np.ndarray, " learnt"]:
         """What a lesson teaches: the token after each place where a state is read."""
-        return self.token_ids[np.array(self.embedding_at) + 1]
+        learnt: Int64[np.ndarray, " learnt"] = self.token_ids[np.array(self.embedding_at) + 1]
+        return learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

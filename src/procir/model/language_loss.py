@@ -42,7 +42,7 @@ def summed_cross_entropy(
 
         fused: Tensor = LigerFusedLinearCrossEntropyLoss(reduction="sum")(head.weight, states, targets)
         return fused
-    pieces = zip(states.split(chunk), targets.split(chunk), strict=True)
+    pieces = zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
     parts = [checkpoint(_cross_entropy, head, *piece, use_reentrant=False) for piece in pieces]
     return torch.stack(parts).sum()
 

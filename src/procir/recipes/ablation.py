@@ -15,18 +15,24 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock, Timeout
 
+from procir.catalog.products import SPLITS
+from procir.catalog.released import read_split
 from procir.errors import ConfigError, MissingDataError
 from procir.evaluate.protocol import cir_row
 from procir.evaluate.results import build_results, read_results, write_results
 from procir.evaluate.strategies import MeanPool
 from procir.model.embedder import ProCIR
-from procir.recipes.console import say, stage
-from procir.recipes.runs import evaluate_all, require_room, train_watched
+from procir.recipes import tiny
+from procir.recipes.console import say, show_load, stage
+from procir.recipes.demo import construct_drawn, draw_garments
+from procir.recipes.runs import evaluate_all, require_room, train_watched, usable_device
+from procir.recipes.tuning import fine_tune
 from procir.records import data_hash, write_json, write_text
 from procir.report.ablation import Ablation, findings, markdown
 from procir.report.paper_ablation import STARTS, VARIANTS
 from procir.train.config import TrainConfig, Variant
 from procir.train.log import read_log
+from procir.train.sft_config import SftConfig
 from procir.types import Query, Split
 
 Start = Literal["pretrained", "sft"]
@@ -69,6 +75,44 @@ class Plan:
     begin: Callable[[Start], ProCIR]
     pretrained: str
     """What the models start from, as it is recorded."""
+    sft: SftConfig
+    """The fine-tuning, once for all runs that start from it."""
+
+
+def run_ablation(
+    recipe: str,
+    out: Path,
+    data: Path | None,
+    images: Path | None,
+    start: str | None,
+    device: str,
+    *,
+    variants: Sequence[str],
+    starts: Sequence[Start],
+    seeds: Sequence[int],
+) -> None:
+    """Do runs of the sixteen, and write and show their tables."""
+    runs = all_runs(variants, starts, seeds)
+    if not runs:
+        raise ConfigError("no run is left: give at least one of --variants, --starts and --seeds each")
+    if recipe == "tiny":
+        if data is not None or start is not None:
+            raise ConfigError("--data and --start go with --recipe paper: the tiny recipe draws its garments itself")
+        plan = tiny_plan(out)
+    else:
+        if data is None or start is None:
+            raise ConfigError("the paper's runs need --data and --start, such as --start Qwen/Qwen3.5-0.8B")
+        plan = paper_plan(out, {name: _read(data, name, images) for name in SPLITS}, start, device)
+    ablation = ablate(plan, runs, out)
+    for finding in findings(ablation):
+        say(f"{finding.outcome}: {finding.claim}: {finding.evidence}")
+    say(f"The tables are in {out / 'ablation.md'}", "bold")
+
+
+def _read(data: Path, name: str, images: Path | None) -> Split:
+    split, report = read_split(data, name, images=images)
+    show_load(name, report)
+    return split
 
 
 def variant_of(name: str) -> Variant:
@@ -82,10 +126,7 @@ def variant_of(name: str) -> Variant:
 def all_runs(variants: Sequence[str], starts: Sequence[Start], seeds: Sequence[int]) -> list[Run]:
     """The runs of a subset, seed by seed, so that an interrupted ablation has whole seeds."""
     return [
-        Run(variant=variant_of(name), start=start, seed=seed)
-        for seed in seeds
-        for start in starts
-        for name in variants
+        Run(variant=variant_of(name), start=start, seed=seed) for seed in seeds for start in starts for name in variants
     ]
 
 
@@ -108,6 +149,55 @@ def ablate(plan: Plan, runs: Sequence[Run], out: Path) -> Ablation:
     return write_tables(out)
 
 
+def tiny_plan(out: Path) -> Plan:
+    """Runs of the tiny model on drawn garments, whose data set the three stages make once, below `out`."""
+    starter = tiny.starter_model()
+    draw_garments(out / "catalogue", tiny.ablation_catalogue())
+    data = construct_drawn(out, starter)
+    return _plan(out, data, tiny.ablation_training(), tiny.ablation_sft(), tiny.starter_model, "starter")
+
+
+def paper_plan(out: Path, data: Mapping[str, Split], start: str, device: str) -> Plan:
+    """The paper's runs: its settings, on a data set and from a backbone such as Qwen/Qwen3.5-0.8B."""
+    place = usable_device(device)
+    precision: Literal["fp32", "bf16"] = "bf16" if place.type == "cuda" else "fp32"
+
+    def begin() -> ProCIR:
+        model = ProCIR.from_backbone(start)
+        return ProCIR(model.network.to(place), model.tokenizer, model.settings)
+
+    training = TrainConfig(precision=precision, save_every=100)
+    return _plan(out, data, training, SftConfig(precision=precision, save_every=100), begin, start)
+
+
+def _plan(
+    out: Path, data: Mapping[str, Split], training: TrainConfig, sft: SftConfig, fresh: Callable[[], ProCIR], name: str
+) -> Plan:
+    def begin(start: Start) -> ProCIR:
+        model = fresh()
+        if start == "pretrained":
+            return model
+        folder = out / SFT
+        _fine_tuned(model, data["train"], sft, folder)
+        tuned = ProCIR.from_pretrained(folder / "model", device=model.device)
+        return ProCIR(tuned.network, tuned.tokenizer, tuned.settings)
+
+    return Plan(training=training, data=data, begin=begin, pretrained=name, sft=sft)
+
+
+def _fine_tuned(model: ProCIR, split: Split, config: SftConfig, folder: Path) -> None:
+    """The fine-tuned model of all runs, made by the first one that needs it; others wait for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if (folder / "seconds.json").is_file():
+            return
+        fine_tune(model, split, config, folder, resume=True)
+        model.save_pretrained(folder / "model")
+        last = [row for row in read_log(folder) if row["kind"] == "train"][-1]
+        conversations = last["step"] * config.batch_size
+        write_json(folder / "seconds.json", {"seconds": conversations / last["samples_per_second"]})
+
+
 def write_tables(out: Path) -> Ablation:
     """Write ablation.md and ablation.json from all finished runs below `out`.
 
@@ -121,11 +211,6 @@ def write_tables(out: Path) -> Ablation:
     judged = [asdict(finding) for finding in findings(ablation)]
     write_json(out / TABLES, {"findings": judged, "seeds": ablation.seeds, "runs": len(found), **_rows(ablation)})
     return ablation
-
-
-def note_sft(out: Path, seconds: float) -> None:
-    """Note how long fine-tuning took: it is a part of the cost of every run that starts from it."""
-    write_json(out / SFT / "seconds.json", {"seconds": seconds})
 
 
 def _sft_seconds(out: Path) -> float | None:
@@ -153,6 +238,7 @@ def _facts(plan: Plan, run: Run, hashes: Mapping[str, str]) -> dict[str, Any]:
     return {
         "variant": run.variant.name, "start": run.start, "pretrained": plan.pretrained,
         "training_data": hashes["train"], "train": json.loads(json.dumps(asdict(training))),
+        "sft": json.loads(json.dumps(asdict(plan.sft))) if run.start == "sft" else None,
     }  # fmt: skip
 
 
@@ -192,8 +278,8 @@ def _require_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     differing += ["validation data"] if one["data_hash"] != other["data_hash"] else []
     if differing:
         raise ConfigError(
-            f"the runs of {other['config']['variant']} and {one['config']['variant']} differ in {', '.join(differing)}: "
-            "they cannot stand in one table; keep each ablation in a folder of its own"
+            f"the runs of {other['config']['variant']} and {one['config']['variant']} differ in "
+            f"{', '.join(differing)}: they cannot stand in one table; keep each ablation in a folder of its own"
         )
 
 
@@ -239,7 +325,7 @@ def cached_difference(model: ProCIR, split: Split) -> float:
 def pooled_average(model: ProCIR, split: Split) -> float:
     """Mean of R@5 and R@10 of composed retrieval in percent, with the mean of single views' embeddings."""
     with stage("Single views") as advance:
-        row = cir_row(MeanPool(model), split, progress=lambda _, *counts: advance(*counts))
+        row = cir_row(MeanPool(model), split, progress=lambda name, *n: advance(*n, name))
     found = [row.recall(5), row.recall(10)]
     if None in found:
         raise MissingDataError("the validation galleries hold fewer than ten products: evaluate on more")

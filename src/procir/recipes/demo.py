@@ -40,9 +40,9 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     starter = None if from_scratch else tiny.starter_model()
     say(f"procir demo → {out}  (what is drawn and answered there is used again)")
     clock = Clock()
-    drawn = _draw(out / "catalogue", catalogue)
+    drawn = draw_garments(out / "catalogue", catalogue)
     clock.lap("drawing")
-    splits = _construct(out, starter or tiny.fresh_model(drawn["train"], seed=seed))
+    splits = construct_drawn(out, starter or tiny.fresh_model(drawn["train"], seed=seed))
     clock.lap("construction")
     model, untrained = _models(splits["train"], starter, seed)
     if from_scratch:
@@ -72,14 +72,15 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     )
 
 
-def _draw(root: Path, catalogue: AtelierConfig) -> dict[str, Split]:
+def draw_garments(root: Path, catalogue: AtelierConfig) -> dict[str, Split]:
+    """Draw a catalogue, or take what is there of it."""
     with stage("Drawing garments") as advance:
         return draw_catalogue(
             root, catalogue, os.cpu_count() or 1, lambda done, total: advance(done, total, "products")
         )
 
 
-def _construct(out: Path, embedder: ProCIR) -> dict[str, Split]:
+def construct_drawn(out: Path, embedder: ProCIR) -> dict[str, Split]:
     """The data set out of the photos alone, by the three stages with the built-in annotator over HTTP."""
     root = out / "catalogue"
     garments, faults = read_garments(root), tiny.demo_faults()

@@ -82,8 +82,11 @@ class Ablation:
     def recalls(self, task: str, variant: str, start: str) -> tuple[Mean | None, Mean | None, Mean | None]:
         """The two recalls of a task that the paper reports, means over datasets, and their mean."""
         first, second = (f"R@{k}" for k in _KS[task])
-        rows = [_row(run, task) for run in self._of(variant, start)]
-        pairs = [(row[first], row[second]) for row in rows if row[first] is not None and row[second] is not None]
+        pairs = []
+        for run in self._of(variant, start):
+            one, other = _row(run, task)[first], _row(run, task)[second]
+            if one is not None and other is not None:
+                pairs.append((one, other))
         columns = [list(column) for column in zip(*pairs, strict=True)] or [[], []]
         return Mean.of(columns[0]), Mean.of(columns[1]), Mean.of([(one + other) / 2 for one, other in pairs])
 
@@ -96,9 +99,9 @@ class Ablation:
         """Mean of R@5 and R@10 of composed retrieval, by seed."""
         found = {}
         for (name, begun, seed), run in self._runs.items():
-            row = _row(run, "cir")
-            if (name, begun) == (variant, start) and row["R@5"] is not None and row["R@10"] is not None:
-                found[seed] = (row["R@5"] + row["R@10"]) / 2
+            few, many = _row(run, "cir")["R@5"], _row(run, "cir")["R@10"]
+            if (name, begun) == (variant, start) and few is not None and many is not None:
+                found[seed] = (few + many) / 2
         return found
 
     def difference(self, start: str, *terms: tuple[float, str]) -> Mean | None:
@@ -177,9 +180,7 @@ def _thinking(ablation: Ablation) -> Finding:
         return _missing(claim)
     told = f"added to MT+Align: {_signed(effect)} after fine-tuning"
     told += f", {_signed(before)} without it" if before else ""
-    return Finding(
-        claim=claim, outcome=_judged(supported=effect.sign < 0, contradicted=effect.sign > 0), evidence=told
-    )
+    return Finding(claim=claim, outcome=_judged(supported=effect.sign < 0, contradicted=effect.sign > 0), evidence=told)
 
 
 def _pooling(ablation: Ablation) -> Finding:

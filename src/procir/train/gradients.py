@@ -20,8 +20,8 @@ from procir.model.embedder import ProCIR
 from procir.train.config import TrainConfig
 from procir.train.data import StepExamples
 from procir.train.distributed import ALONE, Team
-from procir.train.sft_config import RunConfig
 from procir.train.objective import embeddings, objective, product_numbers, similarities
+from procir.train.sft_config import RunConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

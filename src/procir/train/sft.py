@@ -39,10 +39,11 @@ def train_sft(
 
     `out` receives the log, TensorBoard events and checkpoints as in `procir.train.contrastive.train`, from which
     `resume` goes on exactly. Raises TrainingError if `out` holds another run, if the configuration or the data changed
-    since its checkpoint, or if the loss is no longer finite; StoppedError after SIGTERM or SIGINT, when the running step
-    is saved.
+    since its checkpoint, or if the loss is no longer finite; StoppedError after SIGTERM or SIGINT, when the running
+    step is saved.
     """
     require_repeatable(model)
+    model.network.model.visual.requires_grad_(not config.freeze_vision)
     run = _Run(model, conversations, config)
     first = state.prepare(out, model, run.optimizers, config, data_hash, resume=resume)
     with told_to_stop() as told, training_mode(model, recompute=config.recompute), TrainingLog(out, first) as log:

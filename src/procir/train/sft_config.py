@@ -39,6 +39,8 @@ class SftConfig:
     """Largest norm of the gradient."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass; weights and optimiser stay fp32."""
+    freeze_vision: bool = False
+    """Leave the vision tower as it is; the paper trains all weights."""
     recompute: bool = False
     """Keep only what goes into each layer and compute the rest again on the way back: less memory, more time."""
     log_every: int = 10
