@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "transformers", "accelerate", "peft")
 MAY_LOAD_TORCH = (
     "procir.cli",
+    "procir.cli_construct",
     "procir.model",
     "procir.train",
     "procir.recipes",

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from procir.catalog.findings import Findings
-from procir.construct.questions import image_label
 from procir.errors import ConfigError
 from procir.types import Caption, Product, Split, Triplet, View
 
@@ -56,6 +55,11 @@ class Conversation:
     name: str
     system: str | None
     turns: tuple[Turn, ...]
+
+
+def image_label(number: int) -> str:
+    """What stands before a photo, and at the start of its caption; numbers count from 1."""
+    return f"[Image {number}]"
 
 
 def caption_conversations(

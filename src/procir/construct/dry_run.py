@@ -10,6 +10,7 @@ from procir.annotators.budget import Estimate, estimate
 from procir.annotators.filing import Filing
 from procir.annotators.run import decided
 from procir.annotators.settings import AnnotatorSettings
+from procir.catalog.conversations import image_label
 from procir.catalog.products import Stock
 from procir.construct.caption import caption_questions
 from procir.construct.material import materials
@@ -20,7 +21,6 @@ from procir.construct.questions import (
     TRIPLETS,
     VERIFY,
     Described,
-    image_label,
     triplet_question,
     verification_question,
 )

@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any
 
 from procir.annotators.request import Picture, Request, data
+from procir.catalog.conversations import image_label
 from procir.construct.checks import check_captions, check_selections, check_verification
 from procir.construct.domain import Domain
 from procir.construct.panorama import Panorama
@@ -44,11 +45,6 @@ class Described:
         """Every caption by its name: image_caption_1 and so on, long_caption, short_caption."""
         images = {image_caption(number): text for number, text in enumerate(self.caption.images, start=1)}
         return images | {LONG: self.caption.long, SHORT: self.caption.short}
-
-
-def image_label(number: int) -> str:
-    """What stands before a photo, and at the start of its caption; numbers count from 1."""
-    return f"[Image {number}]"
 
 
 def image_caption(number: int) -> str:

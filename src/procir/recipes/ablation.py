@@ -325,7 +325,7 @@ def cached_difference(model: ProCIR, split: Split) -> float:
 def pooled_average(model: ProCIR, split: Split) -> float:
     """Mean of R@5 and R@10 of composed retrieval in percent, with the mean of single views' embeddings."""
     with stage("Single views") as advance:
-        row = cir_row(MeanPool(model), split, progress=lambda name, *n: advance(*n, name))
+        row = cir_row(MeanPool(model), split, progress=lambda name, done, total: advance(done, total, name))
     found = [row.recall(5), row.recall(10)]
     if None in found:
         raise MissingDataError("the validation galleries hold fewer than ten products: evaluate on more")

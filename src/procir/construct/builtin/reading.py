@@ -12,8 +12,9 @@ from hashlib import sha256
 from typing import Any
 
 from procir.annotators.request import CLOSE, OPEN
+from procir.catalog.conversations import image_label
 from procir.construct.prompts.schemas import CaptionAnswer
-from procir.construct.questions import CAPTION, TRIPLETS, VERIFY, candidate_label, image_label
+from procir.construct.questions import CAPTION, TRIPLETS, VERIFY, candidate_label
 from procir.errors import BadQuestionError
 
 _URL_HEAD, _URL_MIDDLE = "data:image/", ";base64,"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 from fastapi import FastAPI, Request, Response
 
@@ -72,11 +72,27 @@ class RequestLog:
             self._file.close()
 
 
+class Answering(Protocol):
+    """What answers questions behind HTTP."""
+
+    def items(self, question: Question) -> list[str]:
+        """The ids of the products that a question is about. Raises BadQuestionError for one that is not known."""
+        ...
+
+    def refuses(self, question: Question) -> bool:
+        """Whether it refuses to answer."""
+        ...
+
+    def answer(self, question: Question, name: str) -> str:
+        """The text of the answer to a question of that name. Raises BadQuestionError."""
+        ...
+
+
 class _Service:
     """Everything between HTTP and the annotator; answers to idempotency keys are kept while it lives."""
 
     def __init__(
-        self, annotator: BuiltinAnnotator, faults: Faults, api_key: str | None, log: RequestLog, max_body: int
+        self, annotator: Answering, faults: Faults, api_key: str | None, log: RequestLog, max_body: int
     ) -> None:
         self._annotator = annotator
         self._faults = faults
@@ -164,8 +180,20 @@ def create_app(
 ) -> FastAPI:
     """The server for the products of some attribute sheets. Without `api_key` any key will do."""
     annotator = BuiltinAnnotator(sheets, faults, album)
+    return app_of(annotator, faults, api_key=api_key, log=log, max_body=max_body)
+
+
+def app_of(
+    annotator: Answering,
+    faults: Faults,
+    *,
+    api_key: str | None = None,
+    log: RequestLog | None = None,
+    max_body: int = MAX_BODY,
+) -> FastAPI:
+    """The server before an annotator. Without `api_key` any key will do."""
     service = _Service(annotator, faults, api_key, log or RequestLog(None), max_body)
-    app = FastAPI(title="The built-in annotator of procir", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="An annotator of procir", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_route("/v1/chat/completions", service.chat, methods=["POST"])
     app.add_route("/v1/models", service.models, methods=["GET"])
     return app
