@@ -19,10 +19,11 @@ from procir.construct.builtin.faults import Faults
 from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
 from procir.train.config import TrainConfig, Variant
+from procir.train.sft_config import SftConfig
 
 FOLDER = Path(__file__).parent
 
-CLASSES = (TrainConfig, Variant, EmbedderSettings, PixelSettings, AtelierConfig, AnnotatorSettings, Faults)
+CLASSES = (TrainConfig, Variant, SftConfig, EmbedderSettings, PixelSettings, AtelierConfig, AnnotatorSettings, Faults)
 
 SETTINGS_HEAD = """\
 # Settings

@@ -43,8 +43,9 @@ KEYS = {
 VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS
 COMMANDS = [
-    "demo", "draw", "check", "train", "evaluate", "encode", "construct run", "construct status", "construct cost",
-    "construct export", "construct audit", "construct duplicates", "annotator serve", "starter",
+    "demo", "draw", "check", "train", "sft", "caption", "ablate", "evaluate", "encode", "construct run",
+    "construct status", "construct cost", "construct export", "construct audit", "construct duplicates",
+    "annotator serve", "starter",
 ]  # fmt: skip
 
 

@@ -154,7 +154,7 @@ def tiny_plan(out: Path) -> Plan:
     starter = tiny.starter_model()
     draw_garments(out / "catalogue", tiny.ablation_catalogue())
     data = construct_drawn(out, starter)
-    return _plan(out, data, tiny.ablation_training(), tiny.ablation_sft(), tiny.starter_model, "starter")
+    return plan_of(out, data, tiny.ablation_training(), tiny.ablation_sft(), tiny.starter_model, "starter")
 
 
 def paper_plan(out: Path, data: Mapping[str, Split], start: str, device: str) -> Plan:
@@ -167,12 +167,14 @@ def paper_plan(out: Path, data: Mapping[str, Split], start: str, device: str) ->
         return ProCIR(model.network.to(place), model.tokenizer, model.settings)
 
     training = TrainConfig(precision=precision, save_every=100)
-    return _plan(out, data, training, SftConfig(precision=precision, save_every=100), begin, start)
+    return plan_of(out, data, training, SftConfig(precision=precision, save_every=100), begin, start)
 
 
-def _plan(
+def plan_of(
     out: Path, data: Mapping[str, Split], training: TrainConfig, sft: SftConfig, fresh: Callable[[], ProCIR], name: str
 ) -> Plan:
+    """Runs in `out` that begin from what `fresh` gives, or from that after one fine-tuning; `name` is recorded."""
+
     def begin(start: Start) -> ProCIR:
         model = fresh()
         if start == "pretrained":

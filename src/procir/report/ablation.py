@@ -37,13 +37,13 @@ class Mean:
     seeds: int
 
     @staticmethod
-    def of(values: Sequence[float]) -> Mean | None:
+    def of(values: Sequence[int | float]) -> Mean | None:
         """The mean of some values, None of none."""
         count = len(values)
         if not count:
             return None
         if count == 1:
-            return Mean(values[0], None, 1)
+            return Mean(float(values[0]), None, 1)
         spread = statistics.stdev(values) / math.sqrt(count)
         return Mean(statistics.fmean(values), float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * spread, count)
 
@@ -158,8 +158,8 @@ def _turns(ablation: Ablation) -> list[Finding]:
     found = []
     for start in STARTS:
         claim = f"Two turns do not help without alignment, and do with it ({start})"
-        without = ablation.difference(start, (1, "MT"), (-1, "Single"))
-        with_it = ablation.difference(start, (1, "MT+Align"), (-1, "Align"))
+        without = ablation.difference(start, (1.0, "MT"), (-1.0, "Single"))
+        with_it = ablation.difference(start, (1.0, "MT+Align"), (-1.0, "Align"))
         if without is None or with_it is None:
             found.append(_missing(claim))
             continue
@@ -174,8 +174,8 @@ def _turns(ablation: Ablation) -> list[Finding]:
 
 def _thinking(ablation: Ablation) -> Finding:
     claim = "After fine-tuning, CoT hurts"
-    effect = ablation.difference("sft", (1, "MT+Align+CoT"), (-1, "MT+Align"))
-    before = ablation.difference("pretrained", (1, "MT+Align+CoT"), (-1, "MT+Align"))
+    effect = ablation.difference("sft", (1.0, "MT+Align+CoT"), (-1.0, "MT+Align"))
+    before = ablation.difference("pretrained", (1.0, "MT+Align+CoT"), (-1.0, "MT+Align"))
     if effect is None:
         return _missing(claim)
     told = f"added to MT+Align: {_signed(effect)} after fine-tuning"

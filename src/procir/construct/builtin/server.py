@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO, runtime_checkable
 
 from fastapi import FastAPI, Request, Response
 
@@ -72,6 +72,7 @@ class RequestLog:
             self._file.close()
 
 
+@runtime_checkable
 class Answering(Protocol):
     """What answers questions behind HTTP."""
 
