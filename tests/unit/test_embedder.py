@@ -11,7 +11,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from procir.model.packed import worthwhile
 from procir.model.packing import length_groups, patches, stack_pixels, token_groups
 from procir.model.pixels import PixelSettings, ViewPixels, resize
-from procir.model.reader import Reader
+from procir.model.reader import Reader, beginnings
 from procir.model.vision import view_features
 
 
@@ -121,6 +121,30 @@ def test_gradients_of_a_batch_equal_single_ones(tiny, dialogues, packed):
     for name, one, other in zip(weights, together, alone, strict=True):
         scale = other.abs().max()
         torch.testing.assert_close(one, other, atol=1e-4 * float(scale) + 1e-7, rtol=1e-3, msg=name)
+
+
+def test_a_dialogue_that_another_begins_with_is_read_within_it(tiny, random_views):
+    """A document is the first turn of every query on its product, and of none on another, nor with another thought."""
+    views, others, build = random_views(8, (2, 2)), random_views(9, (2, 2)), tiny.dialogues
+    again = tuple(ViewPixels(view.pixels.copy(), view.token_grid) for view in views)  # equal pictures of another file
+    short, long = build.query(again, "Red"), build.query(views, "Red", [5, 6])
+    document, other, thoughtful = build.document(views), build.document(others), build.document(views, [5, 6])
+    caption = build.caption("Red")
+    everything = [document, other, short, caption, long, thoughtful]
+    assert beginnings(everything) == {id(document): short, id(thoughtful): long}
+    assert beginnings([document, other, caption]) == {}
+    weights = dict(tiny.network.model.named_parameters())
+
+    def gradients(groups):
+        states = torch.cat([tiny.embed(group) for group in groups])
+        weighed = (states * torch.arange(1, 9)[:, None]).square().mean()
+        return states, torch.autograd.grad(weighed, weights.values())
+
+    (states, found), (single, expected) = gradients([everything]), gradients([[one] for one in everything])
+    torch.testing.assert_close(states, single, atol=2e-5, rtol=1e-4)
+    for name, one, other_gradient in zip(weights, found, expected, strict=True):
+        scale = float(other_gradient.abs().max())
+        torch.testing.assert_close(one, other_gradient, atol=1e-4 * scale + 1e-7, rtol=1e-3, msg=name)
 
 
 def test_a_dialogue_shown_twice_gives_its_embeddings_twice(tiny, random_views):

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from procir.errors import ConfigError, ContextOverflowError, MissingDataError, TrainingError
 from procir.model.embedder import ProCIR
@@ -14,7 +16,7 @@ from procir.model.pixels import PixelSettings
 from procir.model.reader import EmbedderSettings
 from procir.train.config import TrainConfig, Variant
 from procir.train.contrastive import learning_rate, train
-from procir.train.data import NEIGHBORHOODS, ExampleBuilder, batch_indices, total_steps
+from procir.train.data import NEIGHBORHOODS, ExampleBuilder, batch_indices, epoch_order, repeated, total_steps
 from procir.train.log import read_log
 from procir.train.objective import losses
 from procir.types import Split
@@ -129,6 +131,50 @@ def test_batches_of_neighbors_hold_runs_of_joined_products():
         for run in batch.reshape(NEIGHBORHOODS, 3):
             assert len(set(ends[run, 0] // 3)) == 1
     assert batches[0].tolist() != batch_indices(2, ends, settings).tolist()
+
+
+@given(
+    ends=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=4, max_size=60),
+    size=st.integers(2, 4),
+    seed=st.integers(0, 99),
+)
+def test_distinct_batches_hold_every_triplet_once(ends, size, seed):
+    pairs = np.array(ends, np.int64)
+    settings = config(batching="distinct", batch_size=size, seed=seed)
+    order = epoch_order(0, pairs, settings).tolist()
+    assert sorted(order) == list(range(len(pairs)))
+    assert order == epoch_order(0, pairs, settings).tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_distinct_batches_repeat_a_product_only_where_they_must(seed):
+    """Two triplets of product 0 beside two others go apart; three of it in two batches cannot."""
+    settings = config(batching="distinct", batch_size=2, seed=seed)
+    for ends, expected in (([0, 0, 1, 2], 0), ([0, 0, 0, 1], 2)):
+        pairs = np.array([(product, product) for product in ends])
+        batches = [batch_indices(step, pairs, settings) for step in range(2)]
+        assert sum(repeated(pairs[batch, 0], pairs[batch, 1]) for batch in batches) == expected
+
+
+def test_distinct_batches_of_scattered_triplets_repeat_nothing():
+    """2,000 triplets between 1,500 products in batches of 40: at random most batches repeat some, distinct none."""
+    rng = np.random.default_rng(1)
+    ends = np.array([rng.choice(1500, 2, replace=False) for _ in range(2000)])
+    found = {}
+    for batching in ("uniform", "distinct"):
+        settings = config(batching=batching, batch_size=40)
+        batches = [batch_indices(step, ends, settings) for step in range(50)]
+        assert sorted(np.concatenate(batches).tolist()) == list(range(2000))
+        found[batching] = sum(repeated(ends[batch, 0], ends[batch, 1]) for batch in batches)
+    assert found["uniform"] > 100
+    assert found["distinct"] == 0
+
+
+def test_repeated_products_are_counted():
+    assert repeated(np.array([1, 2, 3]), np.array([4, 5, 6])) == 0
+    assert repeated(np.array([1, 2, 3]), np.array([4, 1, 6])) == 2
+    assert repeated(np.array([1, 1, 3]), np.array([4, 5, 6])) == 2
+    assert repeated(np.array([1]), np.array([1])) == 0
 
 
 def test_the_papers_run_has_1175_steps():

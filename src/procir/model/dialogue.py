@@ -29,6 +29,9 @@ from procir.model.tokenizers import EMBEDDING_TOKEN, special_id
 
 _REMEMBERED_TEXTS = 1 << 16
 
+_MOST_TURNS = 64
+"""Of a query; a lesson reads states at many more places."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dialogue:
@@ -52,6 +55,18 @@ class Dialogue:
     def digest(self) -> bytes:
         """SHA-256 of tokens and views: dialogues of equal digest have equal embeddings."""
         return sha256(self.token_ids.tobytes() + b"".join(view.digest for view in self.views)).digest()
+
+    @property
+    def is_turns(self) -> bool:
+        """Whether states are read at the ends of two turns or more alone, and all views are in the first of them."""
+        several = 1 < len(self.embedding_at) <= _MOST_TURNS and self.embedding_at[-1] == len(self) - 1
+        return several and not self.is_image[self.embedding_at[0] :].any()
+
+    @property
+    def turn_digests(self) -> list[bytes]:
+        """The digests of the dialogues that end with each turn; for a dialogue that `is_turns`."""
+        views = b"".join(view.digest for view in self.views)
+        return [sha256(self.token_ids[: at + 1].tobytes() + views).digest() for at in self.embedding_at]
 
     @property
     def learnt_ids(self) -> Int64[np.ndarray, " learnt"]:

@@ -110,13 +110,18 @@ class Reader:
     def embed(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
         """Hidden states at the embedding tokens, dialogue by dialogue and turn by turn, with gradients.
 
-        A dialogue that stands twice in the sequence is read once, and every distinct view goes through the
-        vision tower once, however many dialogues show it.
+        A dialogue that stands twice in the sequence is read once, one that another begins with is read within that, and
+        every distinct view goes through the vision tower once, however many dialogues show it. That a document is the
+        first turn of a query on the same product is exact: nothing later reaches it.
         """
-        distinct = list({id(dialogue): dialogue for dialogue in dialogues}.values())
-        states = self._states(distinct)
-        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in distinct)])
-        place = {id(dialogue): np.arange(*first[i : i + 2]) for i, dialogue in enumerate(distinct)}
+        distinct = {id(dialogue): dialogue for dialogue in dialogues}
+        within = beginnings(list(distinct.values()))
+        read = [dialogue for dialogue in distinct.values() if id(dialogue) not in within]
+        states = self._states(read)
+        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in read)])
+        place = {id(dialogue): np.arange(*first[i : i + 2]) for i, dialogue in enumerate(read)}
+        for short, whole in within.items():
+            place[short] = place[id(whole)][: len(distinct[short].embedding_at)]
         wanted = np.concatenate([place[id(dialogue)] for dialogue in dialogues])
         return states[torch.from_numpy(wanted).to(self.device)]
 
@@ -167,6 +172,15 @@ class Reader:
                 rows[view.digest] = range(start, start + tokens)
                 start += tokens
         return (torch.cat(features) if features else None), rows
+
+
+def beginnings(dialogues: Sequence[Dialogue]) -> dict[int, Dialogue]:
+    """By the id of each dialogue that another one begins with, the longest such other one."""
+    longer: dict[bytes, Dialogue] = {}
+    for dialogue in sorted(dialogues, key=lambda dialogue: len(dialogue.embedding_at)):
+        if dialogue.is_turns:
+            longer |= dict.fromkeys(dialogue.turn_digests[:-1], dialogue)
+    return {id(dialogue): longer[dialogue.digest] for dialogue in dialogues if longer and dialogue.digest in longer}
 
 
 def unit_rows(states: Float[Tensor, "n dim"]) -> Float32[np.ndarray, "n dim"]:

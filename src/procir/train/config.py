@@ -44,9 +44,9 @@ class TrainConfig:
     """Decides the order of the triplets and every random choice of a step."""
     batch_size: int = 160
     """Triplets a step; every other product of the batch is a negative."""
-    batching: Literal["uniform", "neighbors"] = "uniform"
-    """How triplets meet in a batch: at random as in the paper, or in a few neighborhoods of products that triplets
-    join, for harder negatives."""
+    batching: Literal["uniform", "distinct", "neighbors"] = "uniform"
+    """How triplets meet in a batch: at random as in the paper; at random, but no product in two triplets of a batch
+    where that can be avoided; or in a few neighborhoods of products that triplets join, for harder negatives."""
     epochs: float = 1.0
     """Passes over the triplets; the ragged last batch of a pass is left out."""
     max_steps: int | None = None

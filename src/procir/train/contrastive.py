@@ -17,7 +17,7 @@ from procir.model.embedder import ProCIR
 from procir.records import write_json
 from procir.train import optimizers, state
 from procir.train.config import TrainConfig
-from procir.train.data import ExampleBuilder, StepExamples
+from procir.train.data import ExampleBuilder, StepExamples, repeated
 from procir.train.distributed import ALONE, Team
 from procir.train.gradients import Outcome, accumulate, require_repeatable
 from procir.train.log import StepReport, TrainingLog, read_log
@@ -123,6 +123,7 @@ class _Run:
                 samples_per_second=self.config.batch_size / elapsed,
                 seconds_left=elapsed * (self.total - step - 1),
                 similarities=outcome.similarities,
+                repeated=repeated(examples.sources, examples.targets),
             )
 
     def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[Outcome, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Int64
@@ -60,12 +62,87 @@ def batch_indices(step: int, ends: Int64[np.ndarray, "triplets 2"], config: Trai
     `ends` numbers the source and the target product of each triplet; uniform batching looks at its length alone.
     """
     epoch, place = divmod(step, steps_per_epoch(len(ends), config))
+    order = epoch_order(epoch, ends, config)
+    return order[place * config.batch_size : (place + 1) * config.batch_size]
+
+
+def epoch_order(epoch: int, ends: Int64[np.ndarray, "triplets 2"], config: TrainConfig) -> Int64[np.ndarray, " kept"]:
+    """The order of a pass over the triplets; its batches follow one another."""
     rng = np.random.default_rng((config.seed, 0, epoch))
     if config.batching == "neighbors":
-        order = _by_neighbors(ends, max(1, config.batch_size // NEIGHBORHOODS), rng)
-    else:
-        order = rng.permutation(len(ends))
-    return order[place * config.batch_size : (place + 1) * config.batch_size]
+        return _by_neighbors(ends, max(1, config.batch_size // NEIGHBORHOODS), rng)
+    order = rng.permutation(len(ends))
+    return _distinct(order, ends, config.batch_size) if config.batching == "distinct" else order
+
+
+def _distinct(
+    order: Int64[np.ndarray, " triplets"], ends: Int64[np.ndarray, "triplets 2"], size: int
+) -> Int64[np.ndarray, " triplets"]:
+    """The same triplets, each moved back to the first batch with room that shows neither of its products.
+
+    One that finds none may take the place of another that does. Those that are left come last, in their order.
+    """
+    batches = [_Batch(size) for _ in range(len(order) // size)]
+    left = []
+    first = 0  # batches before it are full
+    for triplet in order.tolist():
+        products = set(ends[triplet].tolist())
+        later = (batches[number] for number in range(first, len(batches)))
+        place = next((batch for batch in later if batch.takes(products)), None)
+        if place is None:
+            left.append(triplet)
+        else:
+            place.add(triplet, products)
+        while first < len(batches) and len(batches[first].rows) == size:
+            first += 1
+    left = [triplet for triplet in left if not _exchange(batches, triplet, set(ends[triplet].tolist()))]
+    rest = iter(left)
+    filled = [triplet for batch in batches for triplet in (*batch.rows, *islice(rest, size - len(batch.rows)))]
+    return np.array([*filled, *rest], np.int64)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch on the way: its triplets with the products that each of them shows, and all of those."""
+
+    size: int
+    rows: dict[int, set[int]] = field(default_factory=dict)
+    shown: set[int] = field(default_factory=set)
+
+    def takes(self, products: set[int]) -> bool:
+        """Whether there is room, and none of the products is shown already."""
+        return len(self.rows) < self.size and self.shown.isdisjoint(products)
+
+    def add(self, triplet: int, products: set[int]) -> None:
+        """Take a triplet in."""
+        self.rows[triplet] = products
+        self.shown |= products
+
+    def give(self, triplet: int) -> set[int]:
+        """Let a triplet go; what it alone shows is shown no more, for no other shows the same."""
+        products = self.rows.pop(triplet)
+        self.shown -= products
+        return products
+
+
+def _exchange(batches: Sequence[_Batch], triplet: int, products: set[int]) -> bool:
+    """Put a triplet into a full batch that shows none of its products, if one of that batch's fits elsewhere."""
+    roomy = [batch for batch in batches if len(batch.rows) < batch.size]
+    for batch in batches if roomy else ():
+        for other, shown in batch.rows.items() if batch.shown.isdisjoint(products) else ():
+            place = next((found for found in roomy if found is not batch and found.takes(shown)), None)
+            if place is not None:
+                place.add(other, batch.give(other))
+                batch.add(triplet, products)
+                return True
+    return False
+
+
+def repeated(sources: Int64[np.ndarray, " batch"], targets: Int64[np.ndarray, " batch"]) -> int:
+    """How many triplets of a batch show a product that another of its triplets shows too."""
+    rows = [{source, target} for source, target in zip(sources.tolist(), targets.tolist(), strict=True)]
+    often = Counter(product for row in rows for product in row)
+    return sum(any(often[product] > 1 for product in row) for row in rows)
 
 
 def _by_neighbors(
@@ -128,10 +205,14 @@ class ExampleBuilder:
         self.total = total_steps(len(split.triplets), config)
         self.numbers: Mapping[ProductKey, int] = {key: i for i, key in enumerate(sorted(split.products))}
         self.ends = _ends(split, self.numbers)
+        # An order takes up to a second for the paper's triplets, and is that of a thousand steps.
+        self._order = lru_cache(maxsize=2)(lambda epoch: epoch_order(epoch, self.ends, config))
 
     def triplets(self, step: int) -> list[Triplet]:
         """The triplets of a step, in the order of its rows."""
-        return [self.split.triplets[index] for index in batch_indices(step, self.ends, self.config)]
+        epoch, place = divmod(step, steps_per_epoch(len(self.ends), self.config))
+        chosen = self._order(epoch)[place * self.config.batch_size :][: self.config.batch_size]
+        return [self.split.triplets[index] for index in chosen]
 
     def examples(self, step: int, team: Team = ALONE) -> StepExamples:
         """The dialogues of a step; of several processes each builds its own rows.

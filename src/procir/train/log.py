@@ -28,6 +28,8 @@ class StepReport:
     samples_per_second: float
     seconds_left: float
     similarities: Mapping[str, float] = field(default_factory=dict)
+    repeated: int = 0
+    """Triplets of the batch that share a product with another of them."""
 
 
 class TrainingLog:
@@ -53,7 +55,7 @@ class TrainingLog:
         """Log one training step."""
         values = asdict(report)
         numbers = values.pop("losses") | {
-            name: values[name] for name in ("learning_rate", "gradient_norm", "samples_per_second")
+            name: values[name] for name in ("learning_rate", "gradient_norm", "samples_per_second", "repeated")
         }
         numbers |= {f"{name}_similarity": value for name, value in report.similarities.items()}
         self._write(report.step, "train", numbers)

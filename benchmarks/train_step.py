@@ -2,7 +2,7 @@
 
 The plain way pads all dialogues of a kind to the longest, with an attention mask, computes rope positions in the
 forward pass, runs vision attention image by image, and reads every row anew, also where two rows show one product.
-Both take the same examples and weights; their losses must agree. `python -m benchmarks.tiny_step` prints what it
+Both take the same examples and weights; their losses must agree. `python -m benchmarks.train_step` prints what it
 measured, and as its last line one JSON object with the claim.
 """
 
@@ -31,7 +31,7 @@ from procir.train.config import TrainConfig
 from procir.train.data import ExampleBuilder, StepExamples
 from procir.train.objective import losses
 
-TARGET = 1.5
+TARGET = 2.0
 ROUNDS = 5
 TOLERANCE = 1e-3
 
@@ -114,7 +114,7 @@ def main() -> int:
     print(f"this step {statistics.median(ours):.2f} s ({speed:.1f} samples a second)")
     print(f"plain step {statistics.median(plain):.2f} s; plain / this from {min(ratios):.2f} to {max(ratios):.2f}")
     print(f"peak memory of both {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-    claim = "a training step of the tiny model takes at most two thirds of the plain padded one's time"
+    claim = "a training step of the tiny model takes at most half of the plain padded one's time"
     print(json.dumps({"claim": claim, "value": round(value, 2), "target": TARGET, "holds": min(ratios) >= TARGET}))
     return 0 if min(ratios) >= TARGET else 1
 
