@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import gc
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -179,25 +182,73 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends, and vanishes if it fails.
 
-    What was at `path` is removed last: at every moment one of both is whole.
+    With `durable` its files are on the disk before it does, so that a machine may vanish at any moment.
+    What was at `path` is removed last: at every moment one of both is whole. What a killed process left behind, and
+    whether the old folder must come back, is for `clear_unfinished`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    before = scratch.with_name(f"{scratch.name}-before")
+    before = scratch.with_name(f"{scratch.name}{_BEFORE}")
     try:
         yield scratch
         scratch.chmod(0o755)
+        if durable:
+            _flush(scratch)
         if path.exists():
             path.replace(before)
         scratch.replace(path)
+        if durable:
+            _flush_name(path.parent)
     finally:
         if before.exists() and not path.exists():
             before.replace(path)
         for leftover in (scratch, before):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove what a `replacing_folder` of `path` left when its process was killed, and bring back a folder moved away."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}-*"):
+        if _SCRATCH.fullmatch(leftover.name.removeprefix(f".{path.name}-")):
+            if leftover.name.endswith(_BEFORE) and not path.exists():
+                leftover.replace(path)
+            else:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+_BEFORE = "-before"
+_SCRATCH = re.compile(rf"[a-z0-9_]{{8}}({_BEFORE})?")
+
+
+def _flush(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with Path(parent, name).open("rb") as file:
+                os.fsync(file.fileno())
+        _flush_name(Path(parent))
+
+
+def _flush_name(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for cyclic garbage while many records are read: it takes half of the time, and finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def content_hash(*parts: Path | bytes) -> str:
@@ -218,6 +269,11 @@ def _digest(part: Path | bytes) -> bytes:
         raise MissingDataError(f"{part}: cannot be hashed ({error.strerror}); restore the file") from error
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256, in hex, of a file's content. Raises MissingDataError without the file."""
+    return _digest(path).hex()
+
+
 def data_hash(split: Split) -> str:
     """SHA-256, in hex, of what a split holds: keys, view file names and contents, captions and triplets.
 
@@ -225,17 +281,24 @@ def data_hash(split: Split) -> str:
     product's views and of the triplets counts. Reads every image file.
     """
     total = hashlib.sha256()
-    for _, product in sorted(split.products.items()):
-        total.update(_canonical(["product", *_product_facts(product)]))
-    for key in sorted(split.captions):  # not the captions themselves, which may lie on the disk
-        total.update(_canonical(["caption", *_caption_facts(split.captions[key])]))
-    for triplet in split.triplets:
-        total.update(_canonical(["triplet", *_triplet_facts(triplet)]))
+    for _, _, line in data_lines(split):
+        total.update(line)
     return total.hexdigest()
 
 
-def _product_facts(product: Product) -> list[object]:
-    views = [[view.path.name, view.name, _digest(view.path).hex()] for view in product.views]
+def data_lines(split: Split, image_hash: Callable[[Path], str] = file_hash) -> Iterator[tuple[str, str, bytes]]:
+    """What `data_hash` hashes: product, caption or triplet; its name; and the line that stands for it."""
+    for key, product in sorted(split.products.items()):
+        yield "product", str(key), _canonical(["product", *_product_facts(product, image_hash)])
+    for key in sorted(split.captions):  # not the captions themselves, which may lie on the disk
+        yield "caption", str(key), _canonical(["caption", *_caption_facts(split.captions[key])])
+    for triplet in split.triplets:
+        name = f"{triplet.source} -> {triplet.target}"
+        yield "triplet", name, _canonical(["triplet", *_triplet_facts(triplet)])
+
+
+def _product_facts(product: Product, image_hash: Callable[[Path], str]) -> list[object]:
+    views = [[view.path.name, view.name, image_hash(view.path)] for view in product.views]
     return [product.key.dataset, product.key.product_id, product.category, product.gender, views]
 
 
@@ -251,4 +314,7 @@ def _triplet_facts(triplet: Triplet) -> list[object]:
 
 def _canonical(value: list[object]) -> bytes:
     # ASCII, so that file names that are not valid Unicode hash as well; the line end keeps the records apart.
-    return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+    return _COMPACT.encode(value).encode("ascii") + b"\n"
+
+
+_COMPACT = json.JSONEncoder(separators=(",", ":"))

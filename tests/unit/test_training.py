@@ -108,7 +108,7 @@ def test_old_checkpoints_are_removed(tokenizer, little_split, tmp_path):
     assert kept == ["step-0000003", "step-0000004"]
     facts = json.loads((tmp_path / "checkpoints" / "step-0000004" / "state.json").read_text())
     assert facts["step"] == 4
-    assert facts["config"]["batch_size"] == 4
+    assert facts["origin"]["settings"]["batch_size"] == 4
 
 
 def test_order_of_triplets_is_a_function_of_seed_and_step():

@@ -71,11 +71,13 @@ class _Line:
 
 def _key(line: _Line, product_id: str, annotations: Annotations, faults: Findings) -> ProductKey:
     dataset = line.dataset_name()
+    known = ProductKey(dataset, product_id)
+    if known in annotations.named:
+        return known
     if not (is_safe(product_id) and is_safe(dataset) and "/" not in dataset):
         faults.add("ids that would leave their folder", f"{line.where} ({dataset!r}, {product_id!r})")
-    key = ProductKey(dataset, product_id)
-    annotations.named.setdefault(key, line.where)
-    return key
+    annotations.named[known] = line.where
+    return known
 
 
 def is_safe(product_id: str) -> bool:

@@ -23,7 +23,7 @@ from procir.catalog.shelf import Shelf
 from procir.catalog.views import ViewOrder
 from procir.errors import DataError, ImageError, MissingDataError
 from procir.images import ImageLimits, load_image
-from procir.records import write_jsonl
+from procir.records import collector_paused, write_jsonl
 from procir.types import Caption, LoadReport, Product, ProductKey, Split, Triplet
 
 _BATCH = 512
@@ -51,9 +51,10 @@ def read_split(
             raise MissingDataError(f"{folder}: no such folder; pass the folder that holds the published files")
     captions = root / f"{name}_captions.jsonl"
     wanted = captions_required or captions.exists()
-    annotations = read_annotations(captions if wanted else None, root / f"{name}_triplets.jsonl")
-    shelf = Shelf(images, order, annotations)
-    shelf.fill()
+    with collector_paused():
+        annotations = read_annotations(captions if wanted else None, root / f"{name}_triplets.jsonl")
+        shelf = Shelf(images, order, annotations)
+        shelf.fill()
     if annotations.gaps and not allow_missing:
         raise MissingDataError(
             f"{annotations.gaps.describe()}; complete the {name} split under {root} and {images}, or allow missing "

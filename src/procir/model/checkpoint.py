@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from procir.errors import CheckpointError, ConfigError
+from procir.model import adapters
 from procir.model.pixels import MEAN, STD, PixelSettings
 from procir.model.tokenizers import special_id
 from procir.records import replacing_folder
@@ -64,12 +65,14 @@ def save(
 ) -> None:
     """Write network, tokenizer, processor, settings and card; replaces a checkpoint that is already there.
 
+    Adapters are merged into what is written.
+
     Raises CheckpointError if something else is there.
     """
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file()):
         raise CheckpointError(f"{path} is no checkpoint that could be replaced: choose a new or an empty folder")
-    with replacing_folder(path) as folder:
-        state = network.state_dict()
+    with replacing_folder(path, durable=True) as folder:
+        state = adapters.merged_state(network)
         if network.config.tie_word_embeddings:
             state.pop("lm_head.weight", None)
         if dtype is not None:
@@ -102,7 +105,9 @@ def add_embedding_token(network: Any, tokenizer: Any, token: str) -> None:
     if tokenizer.convert_ids_to_tokens(tokenizer.convert_tokens_to_ids(token) or 0) != token:
         tokenizer.add_special_tokens({"additional_special_tokens": [token]}, replace_extra_special_tokens=False)
     if special_id(tokenizer, token) >= network.get_input_embeddings().num_embeddings:
-        network.resize_token_embeddings(len(tokenizer))
+        with torch.random.fork_rng():  # new rows are drawn; every process and every resumed run must draw the same
+            torch.manual_seed(0)
+            network.resize_token_embeddings(len(tokenizer))
 
 
 def _folder(path: str | Path) -> Path:

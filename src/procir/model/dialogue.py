@@ -14,6 +14,7 @@ token stay characters.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -193,7 +194,11 @@ class DialogueBuilder:
 
     def require_room(self, text: str, view_tokens: int, what: str) -> None:
         """Raise ContextOverflowError if `text` beside so many view tokens leaves no room for the fixed pieces."""
-        needed = len(self.text_ids(text)) + view_tokens + self._fixed
+        beside = view_tokens + self._fixed
+        size = len(unicodedata.normalize("NFC", text).encode())
+        if text.strip() and size + beside <= self.max_length:
+            return  # no token of a byte-level vocabulary is shorter than a byte, and counting takes far longer
+        needed = len(self.text_ids(text)) + beside
         if needed > self.max_length:
             raise ContextOverflowError(
                 f"{what} may take {needed} tokens, the model reads {self.max_length}: shorten the text "

@@ -21,6 +21,7 @@ from procir.records import data_hash
 from procir.report.cases import choose
 from procir.report.figures import Curve
 from procir.report.page import ReportContent, write_report
+from procir.train import manifest
 from procir.train.config import TrainConfig
 from procir.train.contrastive import train
 from procir.train.log import StepReport, read_log
@@ -61,8 +62,9 @@ def train_watched(
         def report(step: StepReport) -> None:
             advance(step.step, step.total, step_note(step))
 
+        data = manifest.take(training, manifest.load(out))
         train(
-            model, training, config, out, data_hash=data_hash(training), evaluate=watch, report=report,
+            model, training, config, out, data_hash=data.data_hash, manifest=data, evaluate=watch, report=report,
             foretell=lambda memory: say(f"Training takes {memory}", "dim"), resume=resume, team=rank.team,
         )  # fmt: skip
 

@@ -17,7 +17,8 @@ from procir.recipes.console import say, show_load, stage
 from procir.recipes.model_captions import write_captions
 from procir.recipes.ranks import ALONE
 from procir.recipes.runs import step_note, usable_device
-from procir.records import Row, data_hash, write_jsonl
+from procir.records import Row, write_jsonl
+from procir.train import manifest
 from procir.train.log import StepReport
 from procir.train.sft import train_sft
 from procir.train.sft_config import SftConfig
@@ -38,7 +39,10 @@ def fine_tune(model: ProCIR, split: Split, config: SftConfig, out: Path, *, resu
         def show(step: StepReport) -> None:
             advance(step.step, step.total, step_note(step))
 
-        train_sft(model, conversations, config, out, data_hash=data_hash(split), report=show, resume=resume)
+        data = manifest.take(split, manifest.load(out))
+        train_sft(
+            model, conversations, config, out, data_hash=data.data_hash, manifest=data, report=show, resume=resume
+        )
 
 
 def tune_model(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from procir.errors import ConfigError
+from procir.model.adapters import AdapterSettings
 
 TextLength = Literal["short", "long", "both"]
 OptimizerName = Literal["adamw", "muon"]
@@ -72,6 +73,12 @@ class TrainConfig:
     """Modification texts to train on; both draws long or short anew at each step, half and half."""
     caption: TextLength = "both"
     """Captions to align with; both draws long or short anew at each step, half and half."""
+    lora_rank: int | None = None
+    """Rank of adapters (LoRA) on all linear layers of the language model, which then alone learn, beside the row of
+    the embedding token; the vision tower stays as it is. None trains all weights, as the paper does. Needs the extra
+    lora."""
+    lora_alpha: int = 32
+    """With `lora_rank`: what an adapter says counts lora_alpha / lora_rank times."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass; weights and optimiser stay fp32."""
     chunk: int | None = None
@@ -90,14 +97,24 @@ class TrainConfig:
     keep_checkpoints: int = 2
     """How many of the newest checkpoints stay on disk."""
 
+    @property
+    def adapters(self) -> AdapterSettings | None:
+        """The adapters that learn instead of all weights, if any."""
+        if self.lora_rank is None:
+            return None
+        return AdapterSettings(rank=self.lora_rank, alpha=self.lora_alpha, seed=self.seed)
+
     def __post_init__(self) -> None:
-        positive = ("batch_size", "epochs", "learning_rate", "clip", "temperature", "log_every", "keep_checkpoints")
+        positive = (
+            "batch_size", "epochs", "learning_rate", "clip", "temperature", "lora_alpha", "log_every",
+            "keep_checkpoints",
+        )  # fmt: skip
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: the other products of a batch are the negatives")
-        for name in ("max_steps", "evaluate_every", "save_every", "chunk"):
+        for name in ("max_steps", "evaluate_every", "save_every", "chunk", "lora_rank"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} must be positive, not {value}; leave it out to switch it off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,22 +13,29 @@ from pathlib import Path
 import torch
 
 from procir.errors import ConfigError, StoppedError, TrainingError
+from procir.model.adapters import adapted, export
 from procir.model.ahead import ahead
 from procir.model.embedder import ProCIR
 from procir.records import write_json
 from procir.train import optimizers, state
 from procir.train.config import TrainConfig
+from procir.train.contrast import require_contrast
 from procir.train.data import ExampleBuilder, StepExamples, repeated
 from procir.train.distributed import ALONE, Team
 from procir.train.gradients import Outcome, accumulate, require_repeatable
 from procir.train.log import StepReport, TrainingLog, read_log
+from procir.train.manifest import Manifest, keep, told_by
 from procir.train.memory import Memory, estimate
+from procir.train.origin import Origin, origin
 from procir.train.sft_config import RunConfig
 from procir.train.stopping import told_to_stop
 from procir.types import Split
 
 BEST = "best"
 """Folder of the model whose evaluation was best."""
+
+ADAPTER = "adapter"
+"""Folder of the adapters alone, if a run trains some."""
 
 Evaluate = Callable[[ProCIR], Mapping[str, float]]
 """Scores a model during training: names to numbers, which are logged under eval/."""
@@ -40,6 +48,7 @@ def train(
     out: Path,
     *,
     data_hash: str,
+    manifest: Manifest | None = None,
     evaluate: Evaluate | None = None,
     report: Callable[[StepReport], None] = lambda _: None,
     foretell: Callable[[Memory], None] | None = None,
@@ -50,31 +59,56 @@ def train(
 
     `out` receives `log.jsonl`, TensorBoard events under `tensorboard/`, checkpoints every `config.save_every` steps,
     and the `best` model. From a checkpoint `resume` goes on exactly: on a CPU the continued run equals the
-    uninterrupted one bit for bit, and up to rounding with another `config.chunk` or another number of processes.
+    uninterrupted one bit for bit, and up to rounding with another `config.chunk` or another number of processes. A
+    damaged checkpoint is set aside, with a warning, for the one before it. With `config.lora_rank` adapters learn: they
+    are merged into `model` at the end, and are alone in `adapter`, as peft reads them.
 
     Every process of a `team` calls this alike, with the same model, and gets the same weights; the first one writes.
     `evaluate` is called in all of them. `foretell` is told about how much memory training will take, before it starts.
+    With a `manifest` of the data, a refusal to resume says what changed there.
 
     Raises StoppedError after SIGTERM or SIGINT, when the running step is saved. Raises TrainingError if `out` holds
-    another run, if the configuration or the data changed since its checkpoint, if processes differ, or if the loss is
-    no longer finite; `bad-step-N.json` in `out` then tells of that step.
+    another run, if the configuration, the model or the data changed since its checkpoint, if processes differ, if a
+    batch asks for one product alone, or if the loss is no longer finite; `bad-step-N.json` in `out` then tells of that
+    step. Raises CheckpointError if all checkpoints are damaged, or one cannot be written.
     """
     if model.settings.two_turns != config.variant.two_turns:
         raise TrainingError(f"the model's dialogue does not fit the variant {config.variant.name}: set two_turns alike")
     if config.batch_size < team.count:
         raise ConfigError(f"a batch of {config.batch_size} is too small for {team.count} processes: raise batch_size")
     require_repeatable(model)
-    run = _Run(model, split, config, out, team)
-    first = state.prepare(out, model, run.optimizers, config, data_hash, resume=resume)
-    team.require_equal({"the training data": data_hash, "the last step": first, "the sum of weights": _sum(model)})
-    if foretell and first < run.total:
-        foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
-    writing = TrainingLog(out, first) if team.first else nullcontext()
-    with told_to_stop(insist=team.count == 1) as told, training_mode(model, recompute=config.recompute), writing as log:
-        record = _Record(run, data_hash, evaluate, log)
-        if not first:
+    with adapted(model.network, model.dialogues.vocabulary.embedding, config.adapters):
+        run = _Run(model, split, config, out, team)
+        start = origin(model, config, data_hash)
+        resumed = state.prepare(out, model, run.optimizers, start, resume=resume, data_changes=told_by(manifest, out))
+        first = resumed.step
+        settings = json.dumps(start.settings, sort_keys=True)
+        team.require_equal({"the training data": data_hash, "the settings": settings, "the last step": first,
+                            "the sum of weights": _sum(model)})  # fmt: skip
+        if team.first:
+            state.tidy(out, resumed)
+            keep(manifest, out)
+        if foretell and first < run.total:
+            foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
+        _go_on(run, start, resumed, evaluate, report)
+        if config.adapters and team.first:
+            export(model.network, out / ADAPTER, config.adapters)
+
+
+def _go_on(
+    run: _Run, start: Origin, resumed: state.Resumed, evaluate: Evaluate | None, report: Callable[[StepReport], None]
+) -> None:
+    """Take the steps that are left, and leave behind what a run leaves behind."""
+    config, team = run.config, run.team
+    told_alone = told_to_stop(insist=team.count == 1)
+    writing = TrainingLog(run.out, resumed.step) if team.first else nullcontext()
+    with told_alone as told, training_mode(run.model, recompute=config.recompute), writing as log:
+        record = _Record(run, start, evaluate, log)
+        if log and resumed.damaged:
+            log.warn(resumed.step, str(resumed))
+        if not resumed.step:
             record.evaluation(0)
-        for step_report in run.steps(first):
+        for step_report in run.steps(resumed.step):
             report(step_report)
             record.step(step_report)
             done = step_report.step
@@ -82,7 +116,7 @@ def train(
             if stopped or (config.save_every and (done % config.save_every == 0 or done == run.total)):
                 record.checkpoint(done)
             if stopped:
-                raise StoppedError(f"after step {done} of {run.total}, which is saved in {out}; go on with --resume")
+                raise StoppedError(f"after step {done} of {run.total}, which is saved in {run.out}; go on with --resume")
 
 
 def learning_rate(step: int, total: int, config: RunConfig) -> float:
@@ -100,6 +134,7 @@ class _Run:
         self.out = out
         self.team = team
         self.builder = ExampleBuilder(model, split, config)
+        require_contrast(self.builder)
         self.total = self.builder.total
         self.optimizers = optimizers.build(
             model.network.named_parameters(),
@@ -155,9 +190,9 @@ class _Run:
 class _Record:
     """What a run leaves behind: log, best model and checkpoints. Only the first process, which has a log, writes."""
 
-    def __init__(self, run: _Run, data_hash: str, evaluate: Evaluate | None, log: TrainingLog | None) -> None:
+    def __init__(self, run: _Run, start: Origin, evaluate: Evaluate | None, log: TrainingLog | None) -> None:
         self.run = run
-        self.data_hash = data_hash
+        self.start = start
         self.evaluate = evaluate
         self.log = log
         self.measure = run.config.keep_best if run.config.evaluate_every else None
@@ -192,7 +227,8 @@ class _Record:
     def checkpoint(self, step: int) -> None:
         """Save everything that a resumed run needs."""
         if self.log:
-            state.save(self.run.out, step, self.run.model, self.run.optimizers, self.run.config, self.data_hash)
+            keep_newest = self.run.config.keep_checkpoints
+            state.save(self.run.out, step, self.run.model, self.run.optimizers, self.start, keep_newest)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -63,6 +64,12 @@ class TrainingLog:
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
         """Log the scores of the model after a step."""
         self._write(step, "eval", scores)
+
+    def warn(self, step: int, text: str) -> None:
+        """Log what a person should know, and say it."""
+        self._file.write(json.dumps({"step": step, "kind": "warning", "text": text}) + "\n")
+        self._file.flush()
+        logging.getLogger("procir").warning("training %s", text)
 
     def _write(self, step: int, kind: str, numbers: Mapping[str, float]) -> None:
         self._file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")

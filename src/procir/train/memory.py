@@ -44,7 +44,8 @@ def estimate(
     """The memory of a run whose steps are like the one of `examples`.
 
     Activations are those of the largest chunk: what plain layers keep for the backward pass by `language_numbers` and
-    `vision_numbers`; with `config.recompute` what goes into every layer and one layer's own.
+    `vision_numbers`; with `config.recompute` what goes into every layer and one layer's own. A vision tower that does
+    not learn keeps nothing; adapters keep their rank for each token and matrix.
     """
     weights = list(model.network.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
@@ -78,6 +79,7 @@ def vision_numbers(vision: Any) -> list[int]:
 def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConfig) -> int:
     text, vision = model.network.config.text_config, model.network.config.vision_config
     parts = (examples.queries, examples.documents, examples.source_captions, examples.target_captions)
+    learns = any(weight.requires_grad for weight in model.network.model.visual.parameters())
     count = len(examples.queries)
     size = config.chunk or count
     largest = 0
@@ -85,9 +87,17 @@ def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConf
         dialogues = list({id(dialogue): dialogue for part in parts for dialogue in part[start : start + size]}.values())
         tokens = sum(map(len, dialogues))
         patches = sum(4 * view.token_grid[0] * view.token_grid[1] for view in unique_views(dialogues))
-        kept = tokens * _kept(language_numbers(text), text.hidden_size, config)
-        largest = max(largest, kept + patches * _kept(vision_numbers(vision), vision.hidden_size, config))
+        kept = tokens * _kept(_with_adapters(language_numbers(text), text, config), text.hidden_size, config)
+        seen = patches * _kept(vision_numbers(vision), vision.hidden_size, config) if learns else 0
+        largest = max(largest, kept + seen)
     return largest
+
+
+def _with_adapters(layers: Sequence[int], text: Any, config: TrainConfig) -> list[int]:
+    """A linear-attention layer has eight matrices with adapters, a full one seven."""
+    matrices = {"linear_attention": 8, "full_attention": 7}
+    rank = config.lora_rank or 0
+    return [own + rank * matrices[kind] for own, kind in zip(layers, text.layer_types, strict=True)]
 
 
 def _kept(layers: Sequence[int], hidden: int, config: TrainConfig) -> int:

@@ -20,6 +20,8 @@ from procir.train import optimizers, state
 from procir.train.contrastive import learning_rate, training_mode
 from procir.train.gradients import precision, require_repeatable
 from procir.train.log import StepReport, TrainingLog
+from procir.train.manifest import Manifest, keep, told_by
+from procir.train.origin import origin
 from procir.train.sft_config import SftConfig
 from procir.train.sft_data import LessonRenderer, batch_indices, total_steps
 from procir.train.stopping import told_to_stop
@@ -32,21 +34,28 @@ def train_sft(
     out: Path,
     *,
     data_hash: str,
+    manifest: Manifest | None = None,
     report: Callable[[StepReport], None] = lambda _: None,
     resume: bool = False,
 ) -> None:
     """Train all weights of `model` in place on conversations that `gather` found, and leave it ready to use.
 
     `out` receives the log, TensorBoard events and checkpoints as in `procir.train.contrastive.train`, from which
-    `resume` goes on exactly. Raises TrainingError if `out` holds another run, if the configuration or the data changed
-    since its checkpoint, or if the loss is no longer finite; StoppedError after SIGTERM or SIGINT, when the running
-    step is saved.
+    `resume` goes on exactly. Raises TrainingError if `out` holds another run, if the configuration, the model or the
+    data changed since its checkpoint, or if the loss is no longer finite; StoppedError after SIGTERM or SIGINT, when
+    the running step is saved; CheckpointError if all checkpoints are damaged, or one cannot be written.
     """
     require_repeatable(model)
     model.network.model.visual.requires_grad_(not config.freeze_vision)
     run = _Run(model, conversations, config)
-    first = state.prepare(out, model, run.optimizers, config, data_hash, resume=resume)
+    start = origin(model, config, data_hash)
+    resumed = state.prepare(out, model, run.optimizers, start, resume=resume, data_changes=told_by(manifest, out))
+    first = resumed.step
+    state.tidy(out, resumed)
+    keep(manifest, out)
     with told_to_stop() as told, training_mode(model, recompute=config.recompute), TrainingLog(out, first) as log:
+        if resumed.damaged:
+            log.warn(first, str(resumed))
         for step_report in run.steps(first):
             report(step_report)
             done = step_report.step
@@ -54,7 +63,7 @@ def train_sft(
                 log.step(step_report)
             stopped = bool(told) and done < run.total
             if stopped or (config.save_every and (done % config.save_every == 0 or done == run.total)):
-                state.save(out, done, model, run.optimizers, config, data_hash)
+                state.save(out, done, model, run.optimizers, start, config.keep_checkpoints)
             if stopped:
                 raise StoppedError(f"after step {done} of {run.total}, which is saved in {out}; go on with --resume")
 

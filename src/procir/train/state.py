@@ -1,70 +1,118 @@
-"""Checkpoints of a training run: written whole or not at all, resumed exactly or refused."""
+"""Checkpoints of a training run: written whole or not at all, resumed exactly, passed over if damaged, or refused."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.optim import Optimizer
 
 from procir.errors import CheckpointError, TrainingError
+from procir.model import adapters
 from procir.model.embedder import ProCIR
-from procir.records import replacing_folder
-from procir.train.config import CONDUCT
-from procir.train.sft_config import RunConfig
+from procir.records import clear_unfinished, replacing_folder
+from procir.train.origin import Origin
 
 _STATE_FILE = "state.json"
+_OPTIMIZERS_FILE = "optimizers.pt"
+_ADAPTERS_FILE = "adapters.safetensors"
+_DAMAGED = "damaged-"
 
 
-def save(
-    out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], config: RunConfig, data_hash: str
-) -> None:
-    """Write the checkpoint of a step, then remove the oldest beyond `config.keep_checkpoints`."""
-    with replacing_folder(_folder(out) / f"step-{step:07d}") as folder:
-        model.save_pretrained(folder / "model")
-        torch.save([optimizer.state_dict() for optimizer in optimizers], folder / "optimizers.pt")
-        facts = {"step": step, "config": asdict(config), "data_hash": data_hash}
-        (folder / _STATE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    for old in _checkpoints(out)[: -config.keep_checkpoints]:
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where a run goes on: the steps already done, and newer checkpoints that are damaged, with what is wrong."""
+
+    step: int = 0
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        listed = "; ".join(f"{folder.name}: {reason}" for folder, reason in self.damaged.items())
+        return f"goes on after step {self.step}, for newer checkpoints are damaged and were set aside ({listed})"
+
+
+def save(out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], origin: Origin, keep: int) -> None:
+    """Write the checkpoint of a step, then remove the oldest beyond `keep`.
+
+    With adapters it holds them alone. Raises CheckpointError if it cannot be written; those before it stay.
+    """
+    try:
+        with replacing_folder(_folder(out) / f"step-{step:07d}", durable=True) as folder:
+            if adapters.present(model.network):
+                learnt = {name: weight.detach().cpu().contiguous() for name, weight in _learnt(model).items()}
+                save_file(learnt, folder / _ADAPTERS_FILE)
+            else:
+                model.save_pretrained(folder / "model")
+            torch.save([optimizer.state_dict() for optimizer in optimizers], folder / _OPTIMIZERS_FILE)
+            facts = {"step": step, "origin": asdict(origin)}
+            (folder / _STATE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    except (OSError, RuntimeError, SafetensorError) as error:
+        before = [path.name for path in _checkpoints(out)]
+        raise CheckpointError(
+            f"step {step} could not be saved in {_folder(out)}: {str(error).splitlines()[0]}; make room there, and go "
+            f"on with --resume{f' from {before[-1]}, which is whole' if before else ', from the start'}"
+        ) from error
+    for old in _checkpoints(out)[:-keep]:
         shutil.rmtree(old)
 
 
 def prepare(
-    out: Path, model: ProCIR, optimizers: Sequence[Optimizer], config: RunConfig, data_hash: str, *, resume: bool
-) -> int:
-    """Load the newest checkpoint of `out`, if there is one and `resume` is set; returns the steps already done.
+    out: Path, model: ProCIR, optimizers: Sequence[Optimizer], origin: Origin, *, resume: bool,
+    data_changes: Callable[[], str] = lambda: "",
+) -> Resumed:  # fmt: skip
+    """Load the newest whole checkpoint of `out`, if there is one and `resume` is set.
 
-    Raises TrainingError if a fresh run would overwrite another, if the configuration (but for `CONDUCT`) or the data
-    changed, CheckpointError for a checkpoint that is damaged or of another architecture.
+    `data_changes` tells what is another in the data, if it can. Raises TrainingError if a fresh run would overwrite
+    another, or if the configuration, the model or the data is another than the checkpoint's; CheckpointError if there
+    are checkpoints, and all of them are damaged.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for unfinished in _folder(out).glob(".step-*"):
-        shutil.rmtree(unfinished, ignore_errors=True)  # other processes of the run remove them too
     found = _checkpoints(out)
     if found and not resume:
         raise TrainingError(f"{out} holds checkpoints of an earlier run: resume it, or choose another folder")
-    if not found:
-        return 0
-    newest = found[-1]
-    facts = _facts(newest)
-    changed = sorted(_changes(_computed(facts["config"]), _computed(json.loads(json.dumps(asdict(config))))))
-    if changed:
-        raise TrainingError(f"{newest} was trained with other settings: {'; '.join(changed)}")
-    if facts["data_hash"] != data_hash:
-        raise TrainingError(
-            f"the training data changed since {newest}: its hash was {facts['data_hash'][:12]} and is now "
-            f"{data_hash[:12]}; restore the data, or start a new run"
+    damaged: dict[Path, str] = {}
+    for folder in reversed(found):
+        try:
+            step, before = _read(folder)
+            _require_same(folder, before, origin, data_changes)
+            _load(folder, model, optimizers)
+        except _DamagedError as error:
+            damaged[folder] = str(error)
+        else:
+            return Resumed(step, damaged)
+    if damaged:
+        listed = "; ".join(f"{folder.name}: {reason}" for folder, reason in damaged.items())
+        raise CheckpointError(
+            f"no checkpoint in {_folder(out)} is whole ({listed}): restore one, or remove them and start again"
         )
-    _load(newest, model, optimizers)
-    return int(facts["step"])
+    return Resumed()
+
+
+def tidy(out: Path, resumed: Resumed) -> None:
+    """Remove what interrupted saves left behind, and set damaged checkpoints aside, under names that begin so.
+
+    For one process, when all others have read what they need.
+    """
+    for name in ("best", "model", "adapter"):
+        clear_unfinished(out / name)
+    for unfinished in _folder(out).glob(".step-*"):
+        shutil.rmtree(unfinished)
+    for folder in resumed.damaged:
+        aside = folder.with_name(f"{_DAMAGED}{folder.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.replace(aside)
+
+
+class _DamagedError(Exception):
+    """A checkpoint that cannot be read; another may be."""
 
 
 def _folder(out: Path) -> Path:
@@ -72,41 +120,58 @@ def _folder(out: Path) -> Path:
 
 
 def _checkpoints(out: Path) -> list[Path]:
-    """Finished checkpoints, oldest first."""
-    return sorted(path for path in _folder(out).glob("step-*") if (path / _STATE_FILE).is_file())
+    """Checkpoints, oldest first; each is whole unless it was damaged from outside."""
+    return sorted(path for path in _folder(out).glob("step-*") if path.is_dir())
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _learnt(model: ProCIR) -> dict[str, torch.nn.Parameter]:
+    return {name: weight for name, weight in model.network.named_parameters() if weight.requires_grad}
+
+
+def _read(folder: Path) -> tuple[int, Origin]:
     try:
-        return dict(json.loads((folder / _STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}/{_STATE_FILE} cannot be read: {error}; remove this checkpoint") from error
+        facts = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+        return int(facts["step"]), Origin(**facts["origin"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _DamagedError(f"{_STATE_FILE} cannot be read: {error!r}") from error
+
+
+def _require_same(folder: Path, before: Origin, now: Origin, data_changes: Callable[[], str]) -> None:
+    refusals = now.refusals(before)
+    if refusals:
+        raise TrainingError(f"{folder} is of another run: {'; '.join(refusals)}; resume with what it was, or start anew")
+    if before.data_hash != now.data_hash:
+        raise TrainingError(
+            f"the training data changed since {folder}: "
+            f"{data_changes() or f'its hash was {before.data_hash[:12]} and is now {now.data_hash[:12]}'}; restore "
+            "the data, or start a new run"
+        )
 
 
 def _load(folder: Path, model: ProCIR, optimizers: Sequence[Optimizer]) -> None:
     try:
-        weights = load_file(folder / "model" / "model.safetensors", device=str(model.device))
-        missing, unexpected = model.network.load_state_dict(weights, strict=False)
-        states = torch.load(folder / "optimizers.pt", weights_only=True, map_location=model.device)
+        if adapters.present(model.network):
+            _load_learnt(load_file(folder / _ADAPTERS_FILE), model)
+        else:
+            weights = load_file(folder / "model" / "model.safetensors", device=str(model.device))
+            _require_all(model.network.load_state_dict(weights, strict=False))
+        states = torch.load(folder / _OPTIMIZERS_FILE, weights_only=True, map_location=model.device)
         for optimizer, state in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-    except (OSError, EOFError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{folder} cannot be resumed: {error}; remove this checkpoint") from error
-    missing = [name for name in missing if name != "lm_head.weight"]
-    if missing or unexpected:
-        raise CheckpointError(f"{folder} holds another architecture: {len(missing)} weights missing, {unexpected[:3]}")
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+        raise _DamagedError(str(error).splitlines()[0] if str(error) else repr(error)) from error
 
 
-def _computed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in CONDUCT}
+def _load_learnt(weights: Mapping[str, torch.Tensor], model: ProCIR) -> None:
+    learnt = _learnt(model)
+    if weights.keys() != learnt.keys():
+        raise ValueError(f"{len(weights.keys() ^ learnt.keys())} adapters are missing or unknown")
+    with torch.no_grad():
+        for name, weight in learnt.items():
+            weight.copy_(weights[name])
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    changes = []
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changes += _changes(old, new, f"{prefix}{name}.")
-        elif old != new:
-            changes.append(f"{prefix}{name} was {old!r} and is now {new!r}")
-    return changes
+def _require_all(found: Any) -> None:
+    missing = [name for name in found.missing_keys if name != "lm_head.weight"]
+    if missing or found.unexpected_keys:
+        raise ValueError(f"{len(missing)} weights are missing and {len(found.unexpected_keys)} unknown")
