@@ -210,7 +210,7 @@ def replacing_folder(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def clear_unfinished(path: Path) -> None:
-    """Remove what a `replacing_folder` of `path` left when its process was killed, and bring back a folder moved away."""
+    """Remove what a `replacing_folder` of `path` left when its process was killed; a folder moved away comes back."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}-*"):
         if _SCRATCH.fullmatch(leftover.name.removeprefix(f".{path.name}-")):
             if leftover.name.endswith(_BEFORE) and not path.exists():

@@ -113,10 +113,10 @@ def export(network: Any, folder: Path, settings: AdapterSettings) -> None:
         save_file({name: weight.detach().cpu().contiguous() for name, weight in learnt.items()},
                   scratch / "adapter_model.safetensors")  # fmt: skip
         config.save_pretrained(str(scratch))
-        path = scratch / "adapter_config.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
+        description = scratch / "adapter_config.json"
+        content = json.loads(description.read_text(encoding="utf-8"))
         content["target_modules"].sort()  # a set, whose order differs from run to run
-        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        description.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _inject(network: Any, token: int, settings: AdapterSettings) -> None:

@@ -9,7 +9,7 @@ from procir.train.data import ExampleBuilder
 
 
 def require_contrast(builder: ExampleBuilder) -> None:
-    """Raise TrainingError if all triplets of some batch ask for one product: with no other to reject, nothing is learnt.
+    """Raise TrainingError if all triplets of some batch ask for one product: with no other, nothing is learnt.
 
     Only where a product is asked for often enough are the batches looked at.
     """

@@ -116,7 +116,9 @@ def _go_on(
             if stopped or (config.save_every and (done % config.save_every == 0 or done == run.total)):
                 record.checkpoint(done)
             if stopped:
-                raise StoppedError(f"after step {done} of {run.total}, which is saved in {run.out}; go on with --resume")
+                raise StoppedError(
+                    f"after step {done} of {run.total}, which is saved in {run.out}; go on with --resume"
+                )
 
 
 def learning_rate(step: int, total: int, config: RunConfig) -> float:

@@ -150,6 +150,7 @@ def _pairs(
 
 def _photos(before: Manifest, after: Manifest) -> tuple[dict[str, str], dict[str, str]]:
     """Digests of photos by path below the folder that holds them all, which may have moved."""
+
     def below(photos: Mapping[str, _Photo]) -> dict[str, str]:
         root = os.path.commonpath(map(os.path.dirname, photos)) if photos else ""
         return {path[len(root) + 1 :]: photo.digest for path, photo in photos.items()}

@@ -139,7 +139,9 @@ def _read(folder: Path) -> tuple[int, Origin]:
 def _require_same(folder: Path, before: Origin, now: Origin, data_changes: Callable[[], str]) -> None:
     refusals = now.refusals(before)
     if refusals:
-        raise TrainingError(f"{folder} is of another run: {'; '.join(refusals)}; resume with what it was, or start anew")
+        raise TrainingError(
+            f"{folder} is of another run: {'; '.join(refusals)}; resume with what it was, or start anew"
+        )
     if before.data_hash != now.data_hash:
         raise TrainingError(
             f"the training data changed since {folder}: "
