@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,6 +85,7 @@ def train_model(
         training = _read(train, captions_required=config.variant.alignment or config.variant.cot)
         watched = (data / "val_triplets.jsonl").exists()
         validation = _read(replace(train, split="val"), captions_required=False) if watched else None
+        gc.freeze()  # millions of records, which are kept: no search for garbage need look at them again
         for split in (training, validation) if check_first and rank.number == 0 else ():
             _decode(split)
         model = _start(start, training, config, place, embedding_token)

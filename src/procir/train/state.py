@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from procir.train.origin import Origin
 
 _STATE_FILE = "state.json"
 _OPTIMIZERS_FILE = "optimizers.pt"
+_WEIGHTS_FILE = "model/model.safetensors"
 _ADAPTERS_FILE = "adapters.safetensors"
 _DAMAGED = "damaged-"
 
@@ -133,7 +135,7 @@ def _read(folder: Path) -> tuple[int, Origin]:
         facts = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
         return int(facts["step"]), Origin(**facts["origin"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _DamagedError(f"{_STATE_FILE} cannot be read: {error!r}") from error
+        raise _DamagedError(f"{_STATE_FILE} cannot be read, {type(error).__name__}") from error
 
 
 def _require_same(folder: Path, before: Origin, now: Origin, data_changes: Callable[[], str]) -> None:
@@ -151,17 +153,26 @@ def _require_same(folder: Path, before: Origin, now: Origin, data_changes: Calla
 
 
 def _load(folder: Path, model: ProCIR, optimizers: Sequence[Optimizer]) -> None:
-    try:
-        if adapters.present(model.network):
+    if adapters.present(model.network):
+        with _damage(_ADAPTERS_FILE):
             _load_learnt(load_file(folder / _ADAPTERS_FILE), model)
-        else:
-            weights = load_file(folder / "model" / "model.safetensors", device=str(model.device))
+    else:
+        with _damage(_WEIGHTS_FILE):
+            weights = load_file(folder / _WEIGHTS_FILE, device=str(model.device))
             _require_all(model.network.load_state_dict(weights, strict=False))
+    with _damage(_OPTIMIZERS_FILE):
         states = torch.load(folder / _OPTIMIZERS_FILE, weights_only=True, map_location=model.device)
         for optimizer, state in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(state)
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Whatever goes wrong in a file of a checkpoint of the right model is damage."""
+    try:
+        yield
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
-        raise _DamagedError(str(error).splitlines()[0] if str(error) else repr(error)) from error
+        raise _DamagedError(f"{name} cannot be read, {type(error).__name__}") from error
 
 
 def _load_learnt(weights: Mapping[str, torch.Tensor], model: ProCIR) -> None:
