@@ -1,7 +1,7 @@
 """How soon a run goes on: from the start of the process to the first step, wherever the run was.
 
 The data set has the size of the paper's: 188,015 triplets, 108,428 products, and photos in files of their own, which
-are links to a few hundred small ones. A real run of the tiny model is stopped after its first step. Its checkpoint
+are links to a few hundred small ones. A real run of the tiny model is stopped after its first steps. Its checkpoint
 is then given the numbers 10, 1,000 and 100,000 of a longer run, with a log of as many steps, and the run is resumed
 from each by `procir train --resume --no-check`, as a person would. The time counts until the log has the next step.
 
@@ -27,8 +27,8 @@ import numpy as np
 from PIL import Image
 
 from procir.catalog.released import read_split
-from procir.records import write_json, write_jsonl
 from procir.recipes import tiny
+from procir.records import write_json, write_jsonl
 from procir.train.config import TrainConfig
 from procir.train.data import ExampleBuilder
 
@@ -43,14 +43,14 @@ LAST = 120_000
 TARGET = 30.0
 PATIENCE = 600.0
 
-WORDS = (
+TEXT = (
     "the tee dress navy olive cotton linen round square neck neckline long short sleeves left right chest pocket "
     "zipper button front back side slit collar print striped hem cuffs placket wearer with and a of in"
-).split()
+)
 
 
 def prose(chance: np.random.Generator, words: int) -> str:
-    return " ".join(chance.choice(WORDS, words))
+    return " ".join(chance.choice(TEXT.split(), words))
 
 
 def draw_photos(root: Path, chance: np.random.Generator) -> None:
@@ -125,7 +125,7 @@ def taken(log: Path, step: int) -> bool:
 
 
 def at_step(start: Path, out: Path, step: int) -> Path:
-    """The run that was stopped after its first step as if that had been another, with a log of that length."""
+    """The run that was stopped after its first steps as if that had been another, with a log of that length."""
     shutil.copytree(start, out)
     (found,) = (out / "checkpoints").iterdir()
     facts = json.loads((found / "state.json").read_text())

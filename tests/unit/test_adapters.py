@@ -12,7 +12,7 @@ from procir.model import adapters
 from procir.model.embedder import ProCIR
 from procir.recipes.runs import listed
 from procir.train.config import TrainConfig
-from procir.train.contrastive import train
+from procir.train.contrastive import adapter_settings, train
 from procir.train.data import ExampleBuilder
 from procir.train.distributed import ALONE
 from procir.train.gradients import accumulate
@@ -53,7 +53,9 @@ class Adapted:
         plain, config = fresh_model(), lora()
         self.model = ProCIR(plain.network, plain.tokenizer, plain.settings, **options)
         self.before = weights(self.model)
-        self.within = adapters.adapted(plain.network, self.model.dialogues.vocabulary.embedding, config.adapters)
+        self.within = adapters.adapted(
+            plain.network, self.model.dialogues.vocabulary.embedding, adapter_settings(config)
+        )
         self.within.__enter__()
         optimizer = torch.optim.AdamW([w for w in plain.network.parameters() if w.requires_grad], lr=0.02)
         for step in range(2):
@@ -77,7 +79,7 @@ def test_all_linear_layers_of_the_language_model_learn_and_one_row(split):
         name for name, layer in model.network.model.language_model.named_modules() if isinstance(layer, torch.nn.Linear)
     ]
     assert len(linear) == 8 + 3 * 7
-    with adapters.adapted(model.network, token, lora().adapters):
+    with adapters.adapted(model.network, token, adapter_settings(lora())):
         learning = {name for name, weight in model.network.named_parameters() if weight.requires_grad}
         accumulate(model, ExampleBuilder(model, split, lora()).examples(0), lora())
         assert gradients_of(model).keys() == learning
@@ -114,7 +116,7 @@ def test_the_saved_model_is_plain_and_says_the_same(trained, split, tmp_path):
 def test_peft_reads_the_adapters_alone(trained, split, tmp_path):
     from peft import PeftModel
 
-    adapters.export(trained.model.network, tmp_path / "adapter", lora().adapters)
+    adapters.export(trained.model.network, tmp_path / "adapter", adapter_settings(lora()))
     start = fresh_model()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peft looks for a base model's name, which a start from scratch lacks
@@ -195,7 +197,7 @@ def test_the_memory_foretold_counts_what_learns(split):
 
     model, config = fresh_model(), lora()
     count = model.parameters()
-    with adapters.adapted(model.network, model.dialogues.vocabulary.embedding, config.adapters):
+    with adapters.adapted(model.network, model.dialogues.vocabulary.embedding, adapter_settings(config)):
         examples = ExampleBuilder(model, split, config).examples(1)
         optimizers = build(model.network.named_parameters(), "adamw", learning_rate=1e-3, weight_decay=0.0)
         memory = estimate(model, examples, optimizers, config, ALONE)
@@ -213,7 +215,7 @@ def test_the_memory_foretold_counts_what_learns(split):
 
 
 def test_settings_of_adapters():
-    assert TrainConfig().adapters is None
+    assert adapter_settings(TrainConfig()) is None
     assert "lora_rank: 4" in listed(lora())
     with pytest.raises(ConfigError, match="lora_rank must be positive"):
         settings(lora_rank=0)

@@ -107,6 +107,10 @@ def test_settings_reference_is_up_to_date(generate):
     assert _content(ROOT / "docs/reference/settings.md") == generate.settings(), "run docs/reference/generate.py"
 
 
+def test_memory_reference_is_up_to_date(generate):
+    assert _content(ROOT / "docs/reference/memory.md") == generate.memory(), "run docs/reference/generate.py"
+
+
 def test_commands_reference_is_up_to_date(generate):
     assert _content(ROOT / "docs/reference/commands.md") == generate.commands(), "run docs/reference/generate.py"
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from procir.errors import ConfigError
-from procir.model.adapters import AdapterSettings
 
 TextLength = Literal["short", "long", "both"]
 OptimizerName = Literal["adamw", "muon"]
@@ -96,13 +95,6 @@ class TrainConfig:
     """Steps between checkpoints; without it a run cannot be resumed."""
     keep_checkpoints: int = 2
     """How many of the newest checkpoints stay on disk."""
-
-    @property
-    def adapters(self) -> AdapterSettings | None:
-        """The adapters that learn instead of all weights, if any."""
-        if self.lora_rank is None:
-            return None
-        return AdapterSettings(rank=self.lora_rank, alpha=self.lora_alpha, seed=self.seed)
 
     def __post_init__(self) -> None:
         positive = (

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from procir.errors import ConfigError, StoppedError, TrainingError
-from procir.model.adapters import adapted, export
+from procir.model.adapters import AdapterSettings, adapted, export
 from procir.model.ahead import ahead
 from procir.model.embedder import ProCIR
 from procir.records import write_json
@@ -77,7 +77,8 @@ def train(
     if config.batch_size < team.count:
         raise ConfigError(f"a batch of {config.batch_size} is too small for {team.count} processes: raise batch_size")
     require_repeatable(model)
-    with adapted(model.network, model.dialogues.vocabulary.embedding, config.adapters):
+    low_rank = adapter_settings(config)
+    with adapted(model.network, model.dialogues.vocabulary.embedding, low_rank):
         run = _Run(model, split, config, out, team)
         start = origin(model, config, data_hash)
         resumed = state.prepare(out, model, run.optimizers, start, resume=resume, data_changes=told_by(manifest, out))
@@ -91,8 +92,8 @@ def train(
         if foretell and first < run.total:
             foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
         _go_on(run, start, resumed, evaluate, report)
-        if config.adapters and team.first:
-            export(model.network, out / ADAPTER, config.adapters)
+        if low_rank and team.first:
+            export(model.network, out / ADAPTER, low_rank)
 
 
 def _go_on(
@@ -119,6 +120,13 @@ def _go_on(
                 raise StoppedError(
                     f"after step {done} of {run.total}, which is saved in {run.out}; go on with --resume"
                 )
+
+
+def adapter_settings(config: TrainConfig) -> AdapterSettings | None:
+    """The adapters that learn instead of all weights, if any."""
+    if config.lora_rank is None:
+        return None
+    return AdapterSettings(rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
 
 
 def learning_rate(step: int, total: int, config: RunConfig) -> float:
