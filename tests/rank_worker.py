@@ -59,12 +59,20 @@ def strangers(folder: Path, team: Team) -> None:
     (folder / f"error-{team.number}.txt").write_text(str(refusal.value))
 
 
+def disagreeing(folder: Path, team: Team) -> None:
+    """Processes that were told different settings."""
+    run = settings(learning_rate=1e-3 * (1 + team.number))
+    with pytest.raises(TrainingError) as refusal:
+        train(fresh_model(), crowded_split(folder), run, folder / "disagreeing", data_hash="x", team=team)
+    (folder / f"settings-{team.number}.txt").write_text(str(refusal.value))
+
+
 def main(rank: int, count: int, folder: Path) -> None:
     torch.set_num_threads(1)
     files = dist.FileStore(str(folder / "store"), count)
     dist.init_process_group("gloo", store=files, rank=rank, world_size=count, timeout=timedelta(seconds=120))
     try:
-        for job in (all_gradients, sums, half, strangers):
+        for job in (all_gradients, sums, half, strangers, disagreeing):
             job(folder, Team(rank, count))
     finally:
         dist.destroy_process_group()

@@ -214,6 +214,36 @@ def test_the_memory_foretold_counts_what_learns(split):
     assert kept / 1.5 < memory.activations < kept * 1.5
 
 
+def test_snapshots_know_adapters_from_none_and_from_merged_ones(split):
+    from procir.model.prefix import fingerprint
+
+    model = fresh_model()
+    seen = [fingerprint(model)]
+    with adapters.adapted(model.network, model.dialogues.vocabulary.embedding, adapter_settings(lora())):
+        seen.append(fingerprint(model))
+        with torch.no_grad():
+            model.network.get_input_embeddings().row += 1
+        seen.append(fingerprint(model))
+    seen.append(fingerprint(model))
+    assert len(set(seen)) == 4
+
+
+def test_the_language_model_may_have_an_output_layer_of_its_own(split, tmp_path):
+    """As 9b has: its weights are frozen, saved, and read again."""
+    plain = fresh_model()
+    config = plain.network.config
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
+    torch.manual_seed(1)
+    model = ProCIR(type(plain.network)(config).eval(), plain.tokenizer, plain.settings)
+    assert model.network.lm_head.weight is not model.network.get_input_embeddings().weight
+    head = model.network.lm_head.weight.detach().clone()
+    train(model, split, lora(max_steps=2, save_every=2), tmp_path, data_hash="x")
+    model.save_pretrained(tmp_path / "model")
+    loaded = ProCIR.from_pretrained(tmp_path / "model")
+    assert torch.equal(loaded.network.lm_head.weight, head)
+    assert np.abs(encoded(loaded, split) - encoded(model, split)).max() < 1e-6
+
+
 def test_settings_of_adapters():
     assert adapter_settings(TrainConfig()) is None
     assert "lora_rank: 4" in listed(lora())

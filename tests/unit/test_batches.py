@@ -179,6 +179,13 @@ def test_processes_that_differ_are_refused(together):
         assert message == "process 1 of 2 differs: the training data: data 1, not data 0; give all the same files"
 
 
+def test_processes_with_other_settings_are_refused(together):
+    for rank in range(2):
+        message = (together / f"settings-{rank}.txt").read_text()
+        assert message.startswith("process 1 of 2 differs: the settings: ")
+        assert '"learning_rate": 0.002' in message
+
+
 def test_a_run_goes_on_with_other_processes_and_chunks(together, split):
     """Half of it in two processes and chunks of two, the rest in one process and whole: up to rounding the same."""
     run = settings(max_steps=6, save_every=3, evaluate_every=2)

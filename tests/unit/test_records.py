@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from procir.errors import DataError, MissingDataError, RecordError
 from procir.records import (
+    clear_unfinished,
     content_hash,
     data_hash,
     identifier,
     optional_text,
     read_jsonl,
     replacing,
+    replacing_folder,
     text,
     texts,
     write_bytes,
@@ -251,3 +253,26 @@ def test_data_hash_sees_every_change(tmp_path: Path) -> None:
     (tmp_path / "p0" / "front.png").unlink()
     with pytest.raises(MissingDataError, match=r"front\.png"):
         data_hash(split)
+
+
+def test_what_a_killed_replacement_left_is_cleared(tmp_path: Path) -> None:
+    """The folder that was moved away comes back if nothing took its place; other names stay."""
+    for name in (".mine-ab12cd_4", ".mine-ab12cd_4-before", ".mine-else", ".other-ab12cd_4"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".mine-ab12cd_4-before" / "weights").write_text("old")
+    clear_unfinished(tmp_path / "mine")
+    assert (tmp_path / "mine" / "weights").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine-else", ".other-ab12cd_4", "mine"]
+    (tmp_path / ".mine-ab12cd_4-before").mkdir()
+    clear_unfinished(tmp_path / "mine")
+    assert (tmp_path / "mine" / "weights").read_text() == "old"
+    assert not (tmp_path / ".mine-ab12cd_4-before").exists()
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_replaced_folder_is_whole(tmp_path: Path, durable: bool) -> None:
+    with replacing_folder(tmp_path / "mine", durable=durable) as scratch:
+        (scratch / "deep").mkdir()
+        (scratch / "deep" / "file").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine" / "deep" / "file").read_text() == "new"

@@ -1,6 +1,7 @@
 """Qwen3.5's ids as its own encoder gives them, and small tokenizers that lose nothing."""
 
 import unicodedata
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -130,3 +131,21 @@ def test_a_saved_tokenizer_is_the_same(tokenizer, tmp_path):
 def test_missing_tokens_are_named(tokenizer, token):
     with pytest.raises(MissingTokenError, match=f"lacks the token '{token}'".replace("|", r"\|")):
         special_id(tokenizer, token)
+
+
+@given(st.text(max_size=60))
+def test_a_text_has_no_more_tokens_than_bytes(text):
+    """What a forecast of a dialogue's length rests on, where counting tokens would take too long."""
+    most = len(unicodedata.normalize("NFC", text).encode())
+    for tokenizer in (small(), whole()):
+        assert len(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]) <= most
+
+
+@cache
+def small():
+    return train_tokenizer(TEXTS, 400)
+
+
+@cache
+def whole():
+    return qwen_tokenizer()

@@ -141,14 +141,15 @@ def _peft_config(network: Any, settings: AdapterSettings) -> Any:
     return LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=0.0, target_modules=sorted(linear))
 
 
+@torch.no_grad()  # and not through .data: whoever remembers a weight by its version must see that it changed
 def _merge(network: Any, table: nn.Embedding) -> None:
     own = network.get_input_embeddings()
-    table.weight.data[own.number] = own.row.data
+    table.weight[own.number] = own.row
     network.set_input_embeddings(table)
     for name, module in list(network.named_modules()):
         if _is_adapted(module):
             plain = module.base_layer
-            plain.weight.data.copy_(_merged_weight(module))
+            plain.weight.copy_(_merged_weight(module))
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, plain)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -65,28 +66,33 @@ def save(
 ) -> None:
     """Write network, tokenizer, processor, settings and card; replaces a checkpoint that is already there.
 
-    Adapters are merged into what is written.
-
-    Raises CheckpointError if something else is there.
+    Adapters are merged into what is written. Raises CheckpointError if something else is there, or the disk is full.
     """
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file()):
         raise CheckpointError(f"{path} is no checkpoint that could be replaced: choose a new or an empty folder")
-    with replacing_folder(path, durable=True) as folder:
-        state = adapters.merged_state(network)
-        if network.config.tie_word_embeddings:
-            state.pop("lm_head.weight", None)
-        if dtype is not None:
-            state = {name: weight.to(dtype) for name, weight in state.items()}
-        network.save_pretrained(folder, state_dict=state)
-        for weights in folder.glob("*.safetensors"):  # which safetensors writes for its owner alone
-            weights.chmod((folder / "config.json").stat().st_mode)
-        _state_dtype(folder / "config.json", dtype or network.dtype)
-        tokenizer.save_pretrained(folder)
-        _write_json(folder / "preprocessor_config.json", _processor(settings.pixels))
-        _write_json(folder / SETTINGS_FILE, asdict(settings))
-        for name, content in _SENTENCE_TRANSFORMERS.items():
-            _write_json(folder / name, content)
-        (folder / "README.md").write_text(card or _CARD, encoding="utf-8")
+    try:
+        with replacing_folder(path, durable=True) as folder:
+            _write(folder, network, tokenizer, settings, card or _CARD, dtype)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} could not be written: {error}; make room there, or choose another") from error
+
+
+def _write(folder: Path, network: Any, tokenizer: Any, settings: Any, card: str, dtype: torch.dtype | None) -> None:
+    state = adapters.merged_state(network)
+    if network.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    if dtype is not None:
+        state = {name: weight.to(dtype) for name, weight in state.items()}
+    network.save_pretrained(folder, state_dict=state)
+    for weights in folder.glob("*.safetensors"):  # which safetensors writes for its owner alone
+        weights.chmod((folder / "config.json").stat().st_mode)
+    _state_dtype(folder / "config.json", dtype or network.dtype)
+    tokenizer.save_pretrained(folder)
+    _write_json(folder / "preprocessor_config.json", _processor(settings.pixels))
+    _write_json(folder / SETTINGS_FILE, asdict(settings))
+    for name, content in _SENTENCE_TRANSFORMERS.items():
+        _write_json(folder / name, content)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def require_embedding_row(network: Any, tokenizer: Any, token: str) -> None:

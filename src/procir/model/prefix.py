@@ -209,7 +209,8 @@ def snapshot_bytes(model: Reader, tokens: int) -> int:
 def fingerprint(model: Reader) -> str:
     """SHA-256 over weights, configuration, settings and the tokens of the dialogue; computed again when they change."""
     weights = dict(model.network.named_parameters())
-    state = (sum(weight._version for weight in weights.values()), repr(asdict(model.settings)), model.network.dtype)
+    versions = len(weights), sum(weight._version for weight in weights.values())
+    state = (versions, repr(asdict(model.settings)), model.network.dtype)
     known = _FINGERPRINTS.get(model.network)
     if known is None or known[0] != state:
         digest = sha256(repr((asdict(model.settings), asdict(model.dialogues.vocabulary))).encode())

@@ -56,7 +56,7 @@ def save(out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], o
             torch.save([optimizer.state_dict() for optimizer in optimizers], folder / _OPTIMIZERS_FILE)
             facts = {"step": step, "origin": asdict(origin)}
             (folder / _STATE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, CheckpointError) as error:
         before = [path.name for path in _checkpoints(out)]
         raise CheckpointError(
             f"step {step} could not be saved in {_folder(out)}: {str(error).splitlines()[0]}; make room there, and go "
