@@ -117,7 +117,7 @@ class Train:
     """Name of the token whose hidden state is the embedding, where the checkpoint calls it neither <emb_all> nor what
     its procir.json says."""
     resume: bool = False
-    """Go on from the newest checkpoint in OUT, if there is one."""
+    """Go on from the newest whole checkpoint in OUT, if there is one."""
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
@@ -147,7 +147,7 @@ class Sft:
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1."""
     resume: bool = False
-    """Go on from the newest checkpoint in OUT, if there is one."""
+    """Go on from the newest whole checkpoint in OUT, if there is one."""
     config: tyro.conf.OmitArgPrefixes[SftConfig] = field(default_factory=SftConfig)
 
     def run(self) -> None:

@@ -226,12 +226,14 @@ _SCRATCH = re.compile(rf"[a-z0-9_]{{8}}({_BEFORE})?")
 def _flush(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
-            with Path(parent, name).open("rb") as file:
+            with Path(parent, name).open("r+b") as file:
                 os.fsync(file.fileno())
         _flush_name(Path(parent))
 
 
 def _flush_name(folder: Path) -> None:
+    if os.name != "posix":  # where a folder cannot be opened
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

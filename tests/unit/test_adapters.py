@@ -1,5 +1,6 @@
 """Adapters: what learns, what is saved, and that the saved model says what the adapted one says."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_peft_reads_the_adapters_alone(trained, split, tmp_path):
     adapters.export(trained.model.network, tmp_path / "adapter", adapter_settings(lora()))
     start = fresh_model()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft looks for a base model's name, which a start from scratch lacks
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a setting by its older name
         network = PeftModel.from_pretrained(start.network, str(tmp_path / "adapter")).merge_and_unload()
     found = ProCIR(network.eval(), start.tokenizer, start.settings)
     assert np.abs(encoded(found, split) - encoded(trained.model, split)).max() < 1e-5
@@ -242,6 +243,12 @@ def test_the_language_model_may_have_an_output_layer_of_its_own(split, tmp_path)
     loaded = ProCIR.from_pretrained(tmp_path / "model")
     assert torch.equal(loaded.network.lm_head.weight, head)
     assert np.abs(encoded(loaded, split) - encoded(model, split)).max() < 1e-6
+
+
+def test_without_peft_adapters_are_refused(split, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ConfigError, match=r"adapters \(lora_rank\) need peft: pip install 'procir\[lora\]'"):
+        train(fresh_model(), split, lora(), tmp_path, data_hash="x")
 
 
 def test_settings_of_adapters():
