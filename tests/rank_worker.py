@@ -38,15 +38,23 @@ def sums(folder: Path, team: Team) -> None:
 
 def half(folder: Path, team: Team) -> None:
     """Four steps of six, with a checkpoint after the third."""
+    _first_half(folder, "run", team)
 
+
+def half_adapted(folder: Path, team: Team) -> None:
+    """The same with adapters."""
+    _first_half(folder, "adapted", team, lora_rank=4)
+
+
+def _first_half(folder: Path, name: str, team: Team, **changes: object) -> None:
     def stop(step):
         if step.step == 4:
             raise KeyboardInterrupt
 
-    run = settings(max_steps=6, save_every=3, evaluate_every=2, chunk=2)
+    run = settings(max_steps=6, save_every=3, evaluate_every=2, chunk=2, **changes)
     with pytest.raises(KeyboardInterrupt):
         train(
-            fresh_model(), crowded_split(folder), run, folder / "run", data_hash="x", report=stop, team=team,
+            fresh_model(), crowded_split(folder), run, folder / name, data_hash="x", report=stop, team=team,
             evaluate=lambda _: {"R@5": 1.0},
         )  # fmt: skip
 
@@ -72,7 +80,7 @@ def main(rank: int, count: int, folder: Path) -> None:
     files = dist.FileStore(str(folder / "store"), count)
     dist.init_process_group("gloo", store=files, rank=rank, world_size=count, timeout=timedelta(seconds=120))
     try:
-        for job in (all_gradients, sums, half, strangers, disagreeing):
+        for job in (all_gradients, sums, half, half_adapted, strangers, disagreeing):
             job(folder, Team(rank, count))
     finally:
         dist.destroy_process_group()

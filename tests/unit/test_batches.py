@@ -186,18 +186,22 @@ def test_processes_with_other_settings_are_refused(together):
         assert '"learning_rate": 0.002' in message
 
 
-def test_a_run_goes_on_with_other_processes_and_chunks(together, split):
+@pytest.mark.parametrize(("name", "changes"), [("run", {}), ("adapted", {"lora_rank": 4})])
+def test_a_run_goes_on_with_other_processes_and_chunks(together, split, name, changes):
     """Half of it in two processes and chunks of two, the rest in one process and whole: up to rounding the same."""
-    run = settings(max_steps=6, save_every=3, evaluate_every=2)
+    run = settings(max_steps=6, save_every=3, evaluate_every=2, **changes)
     resumed, whole = fresh_model(), fresh_model()
-    train(resumed, split, run, together / "run", data_hash="x", resume=True)
-    train(whole, split, run, together / "whole", data_hash="x")
-    steps = {name: [row for row in read_log(together / name) if row["kind"] == "train"] for name in ("run", "whole")}
-    assert [row["step"] for row in steps["run"]] == [1, 6]
-    for found, expected in zip(steps["run"], steps["whole"], strict=True):
+    train(resumed, split, run, together / name, data_hash="x", resume=True)
+    train(whole, split, run, together / f"{name}-whole", data_hash="x")
+    steps = {
+        place: [row for row in read_log(together / place) if row["kind"] == "train"]
+        for place in (name, f"{name}-whole")
+    }
+    assert [row["step"] for row in steps[name]] == [1, 6]
+    for found, expected in zip(*steps.values(), strict=True):
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
-    for name, weight in whole.network.state_dict().items():
-        torch.testing.assert_close(resumed.network.state_dict()[name], weight, rtol=0, atol=2e-3, msg=name)
+    for key, weight in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[key], weight, rtol=0, atol=2e-3, msg=key)
 
 
 def test_shares_cover_all_rows_and_differ_by_one_at_most():
