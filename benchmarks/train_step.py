@@ -39,10 +39,10 @@ TOLERANCE = 1e-3
 def plain_losses(model: ProCIR, examples: StepExamples, config: TrainConfig) -> Tensor:
     """The objective by four padded forward passes of transformers' own model."""
     queries = plain_embeddings(model, examples.queries)
-    documents = plain_embeddings(model, examples.documents)
+    documents = plain_embeddings(model, [own for (own,) in examples.documents])
     sources = plain_embeddings(model, examples.source_captions)
-    targets = plain_embeddings(model, examples.target_captions)
-    source_ids, target_ids = torch.from_numpy(examples.sources), torch.from_numpy(examples.targets)
+    targets = plain_embeddings(model, [own for (own,) in examples.target_captions])
+    source_ids, target_ids = torch.from_numpy(examples.sources), torch.from_numpy(examples.targets[:, 0])
     tau = config.temperature
     return (
         symmetric_info_nce(queries[1::2], documents, target_ids, temperature=tau)

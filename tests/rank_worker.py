@@ -13,10 +13,10 @@ import torch.distributed as dist
 from procir.errors import TrainingError
 from procir.train.contrastive import train
 from procir.train.distributed import Team
-from training import VARIANTS, crowded_split, fresh_model, gradients, settings
+from training import RUNS, crowded_split, fresh_model, gradients, settings
 
-CASES = [(name, chunk, False) for name in VARIANTS for chunk in (None, 2)] + [("MT+Align", None, True)]
-"""Variant, chunk, and whether the vision tower is frozen."""
+CASES = [(name, chunk, False) for name in RUNS for chunk in (None, 2)] + [("MT+Align", None, True)]
+"""Run, chunk, and whether the vision tower is frozen."""
 
 
 def all_gradients(folder: Path, team: Team) -> None:

@@ -29,6 +29,11 @@ VARIANTS = {
 }
 """The eight variants by name."""
 
+RUNS: dict[str, dict[str, Any]] = {name: {"variant": variant} for name, variant in VARIANTS.items()} | {
+    "Conversations": {"variant": Variant(cot=True), "turns": 3}
+}
+"""Settings of runs by name: the eight variants, and conversations of the fullest of them."""
+
 _SIDES = ((64, 64), (32, 64), (64, 32))
 
 
@@ -91,8 +96,8 @@ def settings(**changes: Any) -> TrainConfig:
 def gradients(
     split: Split, name: str, team: Team = ALONE, *, chunk: int | None = None, frozen: bool = False
 ) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-    """Losses and gradients of the second step of a variant, in float64; `frozen` is the vision tower's."""
-    config = settings(variant=VARIANTS[name], chunk=chunk)
+    """Losses and gradients of the second step of a run, in float64; `frozen` is the vision tower's."""
+    config = settings(**RUNS[name], chunk=chunk)
     model = fresh_model(two_turns=config.variant.two_turns)
     model.network.double().train()
     model.network.model.visual.requires_grad_(not frozen)

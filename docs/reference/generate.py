@@ -196,11 +196,11 @@ def _examples(model: ProCIR) -> StepExamples:
 
     return StepExamples(
         queries=[build.query(views(row), word) for row in range(160)],
-        documents=[build.document(views(row)) for row in range(160)],
+        documents=[(build.document(views(row)),) for row in range(160)],
         source_captions=[build.caption(f"{row}{2 * word}") for row in range(160)],
-        target_captions=[build.caption(f"{row}{2 * word}") for row in range(160, 320)],
+        target_captions=[(build.caption(f"{row}{2 * word}"),) for row in range(160, 320)],
         sources=np.arange(160),
-        targets=np.arange(160, 320),
+        targets=np.arange(160, 320)[:, None],
     )
 
 

@@ -240,6 +240,8 @@ class Evaluate:
     """Also measure the plain rows: source only, text only, each single view."""
     dims: tuple[int, ...] = ()
     """Also measure embeddings cut to their first so many numbers, as Matryoshka training allows."""
+    turns: int = 1
+    """Also measure conversations of up to so many texts, made of triplets that begin where another ends."""
     protocol: Literal["released", "natural"] = "released"
     """released: as the published script, which orders views by file name as text, 10 before 2; natural: 2 before 10."""
     check: bool = True
@@ -253,7 +255,8 @@ class Evaluate:
 
         evaluate_model(
             self.embedder, self.source, self.out,
-            plain=self.plain, dims=self.dims, protocol=self.protocol, check_first=self.check, seed=self.seed,
+            plain=self.plain, dims=self.dims, turns=self.turns, protocol=self.protocol, check_first=self.check,
+            seed=self.seed,
         )  # fmt: skip
 
 

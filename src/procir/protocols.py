@@ -45,3 +45,14 @@ class TurnEmbedder(Embedder, Protocol):
     ) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "queries dim"]]:
         """Document embeddings of products, and query embeddings of each product's texts, product by product."""
         ...
+
+
+@runtime_checkable
+class ConversationEmbedder(TurnEmbedder, Protocol):
+    """An embedder that is told again and again what should be different."""
+
+    def encode_conversations(
+        self, products: Sequence[Product], texts: Sequence[Sequence[str]]
+    ) -> Float32[np.ndarray, "queries dim"]:
+        """Query embeddings after every text of each product's conversation, product by product, text by text."""
+        ...

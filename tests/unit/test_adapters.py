@@ -202,7 +202,7 @@ def test_the_memory_foretold_counts_what_learns(split):
         examples = ExampleBuilder(model, split, config).examples(1)
         optimizers = build(model.network.named_parameters(), "adamw", learning_rate=1e-3, weight_decay=0.0)
         memory = estimate(model, examples, optimizers, config, ALONE)
-        kept = kept_bytes(lambda: embeddings(model, examples))
+        kept = kept_bytes(lambda: embeddings(model, examples, config))
     text = model.network.config.text_config
     small = sum(
         RANK * (layer.in_features + layer.out_features)

@@ -19,7 +19,7 @@ from procir.train.log import read_log
 from procir.train.memory import estimate
 from procir.train.objective import embeddings, losses, objective, product_numbers, similarities
 from procir.train.optimizers import build
-from training import VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
+from training import RUNS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
 
 WORKER = Path(__file__).parents[1] / "rank_worker.py"
 
@@ -64,25 +64,24 @@ def shared(together):
     return [torch.load(together / f"gradients-{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", RUNS)
 def test_gradients_of_one_process_are_those_of_the_objective(split, name):
-    variant = VARIANTS[name]
-    model = fresh_model(two_turns=variant.two_turns)
+    config = settings(**RUNS[name])
+    model = fresh_model(two_turns=config.variant.two_turns)
     model.network.double().train()
-    config = settings(variant=variant)
     with InFloat64():
         parts = losses(model, ExampleBuilder(model, split, config).examples(1), config)
         parts["loss"].backward()
     assert_same(gradients(split, name), ({name: part.item() for name, part in parts.items()}, gradients_of(model)))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", RUNS)
 def test_chunks_give_the_gradients_of_the_batch(split, name):
     assert_same(gradients(split, name, chunk=3), gradients(split, name))
 
 
 @pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", RUNS)
 def test_two_processes_give_the_gradients_of_one(split, shared, name, chunk):
     expected = gradients(split, name)
     for found in shared:
@@ -102,16 +101,19 @@ def test_the_crowded_batch_repeats_products_across_processes(split):
     shares = [Team(rank, 2).rows(7) for rank in range(2)]
     assert [len(examples.targets[rows]) for rows in shares] == [3, 4]
     for numbers in (examples.sources, examples.targets):
-        assert set(numbers[shares[0]].tolist()) & set(numbers[shares[1]].tolist())
+        assert set(numbers[shares[0]].flat) & set(numbers[shares[1]].flat)
 
 
 def test_each_process_builds_its_rows_alone(split):
-    builder = ExampleBuilder(fresh_model(), split, settings(variant=Variant(cot=True)))
+    builder = ExampleBuilder(fresh_model(), split, settings(variant=Variant(cot=True), turns=2))
     whole, parts = builder.examples(1), [builder.examples(1, Team(rank, 2)) for rank in range(2)]
     assert [len(part.queries) for part in parts] == [3, 4]
-    for name in ("queries", "documents", "source_captions", "target_captions"):
+    for name in ("queries", "source_captions"):
         put_together = [dialogue.digest for part in parts for dialogue in getattr(part, name)]
         assert put_together == [dialogue.digest for dialogue in getattr(whole, name)]
+    for name in ("documents", "target_captions"):
+        put_together = [[dialogue.digest for dialogue in row] for part in parts for row in getattr(part, name)]
+        assert put_together == [[dialogue.digest for dialogue in row] for row in getattr(whole, name)]
     for part in parts:
         assert part.targets.tolist() == whole.targets.tolist()
 
@@ -140,7 +142,7 @@ def test_recomputing_changes_nothing_but_what_is_kept(split, packed):
         if recompute:
             model.network.activation_checkpointing_enable()
         examples = ExampleBuilder(model, split, settings()).examples(1)
-        kept[recompute] = kept_bytes(lambda model=model, examples=examples: embeddings(model, examples))
+        kept[recompute] = kept_bytes(lambda model=model, examples=examples: embeddings(model, examples, settings()))
         accumulate(model, examples, settings())
         found[recompute] = gradients_of(model)
     assert kept[True] < kept[False] / 2
@@ -160,7 +162,7 @@ def test_the_memory_foretold_is_that_kept(split, chunk):
     assert estimate(model, examples, optimizers, config, Team(0, 2)).gradients == 8 * count
     size = chunk or 7
     rows = [slice(start, start + size) for start in range(0, 7, size)]
-    kept = max(kept_bytes(lambda own=own: embeddings(model, examples, own)) for own in rows)
+    kept = max(kept_bytes(lambda own=own: embeddings(model, examples, config, own)) for own in rows)
     assert kept / 1.5 < memory.activations < kept * 1.5
     again = estimate(model, examples, optimizers, settings(chunk=chunk, recompute=True), ALONE)
     assert again.activations < memory.activations / 2
@@ -237,7 +239,9 @@ def test_a_batch_with_one_product_has_no_loss(split):
 def test_similarities_by_hand():
     """Single turn: q and d of three triplets, the first and the last of one product."""
     found = torch.tensor([[[1.0, 0], [3.0, 4]], [[0, 2.0], [0, 1.0]], [[-1.0, 0], [1.0, 0]]])
-    values = similarities(found, torch.tensor([7, 8, 7]), settings(variant=Variant(two_turns=False, alignment=False)))
+    values = similarities(
+        found, torch.tensor([[7], [8], [7]]), settings(variant=Variant(two_turns=False, alignment=False))
+    )
     # Of different products are (0, 1) with cosine 0, (1, 0) with 0.8, (1, 2) with 0 and (2, 1) with 0.
     assert values == pytest.approx({"positive": (0.6 + 1 - 1) / 3, "negative": 0.8 / 4})
 
@@ -248,6 +252,6 @@ def test_the_objective_is_computed_in_float32(split):
     examples = ExampleBuilder(model, split, config).examples(1)
     found = accumulate(model, examples, config).losses
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        states = embeddings(model, examples)
+        states = embeddings(model, examples, config)
     expected = objective(states, *product_numbers(examples, model.device), config)
     assert found == {name: value.item() for name, value in expected.items()}

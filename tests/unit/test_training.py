@@ -49,7 +49,7 @@ def test_each_variant_has_its_parts(tokenizer, little_split, variant):
     weighted = parts["cir"] + 0.25 * sum(parts[name] for name in expected - {"loss", "cir"})
     torch.testing.assert_close(parts["loss"], weighted)
     # With CoT the captions are in the documents at first, and in no dialogue of the second half.
-    shrinks = len(first.documents[0]) > len(last.documents[0])
+    shrinks = len(first.documents[0][0]) > len(last.documents[0][0])
     assert shrinks == variant.cot
     if variant.two_turns and variant.cot:
         assert first.queries[0].embedding_at[0] > last.queries[0].embedding_at[0]
@@ -153,7 +153,7 @@ def test_distinct_batches_repeat_a_product_only_where_they_must(seed):
     for ends, expected in (([0, 0, 1, 2], 0), ([0, 0, 0, 1], 2)):
         pairs = np.array([(product, product) for product in ends])
         batches = [batch_indices(step, pairs, settings) for step in range(2)]
-        assert sum(repeated(pairs[batch, 0], pairs[batch, 1]) for batch in batches) == expected
+        assert sum(repeated(pairs[batch, 0], pairs[batch, 1:]) for batch in batches) == expected
 
 
 def test_distinct_batches_of_scattered_triplets_repeat_nothing():
@@ -165,16 +165,18 @@ def test_distinct_batches_of_scattered_triplets_repeat_nothing():
         settings = config(batching=batching, batch_size=40)
         batches = [batch_indices(step, ends, settings) for step in range(50)]
         assert sorted(np.concatenate(batches).tolist()) == list(range(2000))
-        found[batching] = sum(repeated(ends[batch, 0], ends[batch, 1]) for batch in batches)
+        found[batching] = sum(repeated(ends[batch, 0], ends[batch, 1:]) for batch in batches)
     assert found["uniform"] > 100
     assert found["distinct"] == 0
 
 
 def test_repeated_products_are_counted():
-    assert repeated(np.array([1, 2, 3]), np.array([4, 5, 6])) == 0
-    assert repeated(np.array([1, 2, 3]), np.array([4, 1, 6])) == 2
-    assert repeated(np.array([1, 1, 3]), np.array([4, 5, 6])) == 2
-    assert repeated(np.array([1]), np.array([1])) == 0
+    assert repeated(np.array([1, 2, 3]), np.array([[4], [5], [6]])) == 0
+    assert repeated(np.array([1, 2, 3]), np.array([[4], [1], [6]])) == 2
+    assert repeated(np.array([1, 1, 3]), np.array([[4], [5], [6]])) == 2
+    assert repeated(np.array([1]), np.array([[1]])) == 0
+    assert repeated(np.array([1, 2]), np.array([[3, -1], [4, -1]])) == 0
+    assert repeated(np.array([1, 2]), np.array([[3, 5], [5, -1]])) == 2
 
 
 def test_the_papers_run_has_1175_steps():

@@ -58,6 +58,7 @@ def build_results(
         "t2i": _recalls(evaluation.t2i, ks),
         "datasets": {part.dataset: _dataset(part.dataset, evaluation, table) for part in evaluation.galleries},
         "substituted": {name: row.substituted for name, row in table.items() if row.substituted},
+        "asked": _asked(evaluation, rows),
         "queries": sum(len(part.triplets) for part in evaluation.galleries),
         "gallery": sum(len(part.products) for part in evaluation.galleries),
         "seed": seed,
@@ -92,6 +93,16 @@ def _recalls(measured: Row | Retrieval, ks: Sequence[int]) -> dict[str, float | 
     return {f"R@{k}": _percent(measured.recall(k)) for k in ks}
 
 
+def _asked(evaluation: Evaluation, rows: Mapping[str, Row]) -> dict[str, int]:
+    """How many queries the rows have that do not ask all of them."""
+    everything = _queries(evaluation.cir)
+    return {name: _queries(row) for name, row in rows.items() if _queries(row) != everything}
+
+
+def _queries(row: Row) -> int:
+    return sum(len(retrieval.ranks) for retrieval in row.datasets.values())
+
+
 def _percent(recall: float | None) -> float | None:
     return None if recall is None else round(100 * recall, 2)
 
@@ -102,7 +113,7 @@ def _dataset(name: str, evaluation: Evaluation, table: Mapping[str, Row]) -> dic
         "queries": len(evaluation.cir.datasets[name].ranks),
         "gallery": evaluation.cir.datasets[name].gallery_size,
         "captions": evaluation.i2t.datasets[name].gallery_size,
-        "rows": {row_name: _recalls(row.datasets[name], ks) for row_name, row in table.items()},
+        "rows": {row_name: _recalls(row.datasets[name], ks) for row_name, row in table.items() if name in row.datasets},
         "i2t": _recalls(evaluation.i2t.datasets[name], ks),
         "t2i": _recalls(evaluation.t2i.datasets[name], ks),
     }

@@ -3,6 +3,7 @@
     document   [user: views][assistant: <emb_all>]                                       -> d
     query      [user: views][assistant: <emb_all>][user: text][assistant: <emb_all>]     -> s, q   (two turns)
                [user: views + text][assistant: <emb_all>]                                -> q      (single turn)
+    refined    a query of two turns, and [user: text][assistant: <emb_all>] again and again   -> s, q1, q2, ...
     caption    [user: caption][assistant: <emb_all>]                                     -> t
     lesson     [system][user: views + request][assistant: thought, answer or <emb_all>]...   -> every assistant token
     opening    [system][user: views][assistant: ...                                      -> what comes next
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from procir.errors import ContextOverflowError, DataError
+from procir.errors import ConfigError, ContextOverflowError, DataError
 from procir.model.pixels import ViewPixels
 from procir.model.tokenizers import EMBEDDING_TOKEN, special_id
 
@@ -135,14 +136,26 @@ class DialogueBuilder:
 
         A thought goes to the first turn of two (section 4.6); single-turn queries have none.
         """
+        return self.conversation(views, [text], thought)
+
+    def conversation(
+        self, views: Sequence[ViewPixels], texts: Sequence[str], thought: Sequence[int] | None = None
+    ) -> Dialogue:
+        """A query that is refined again and again: its embeddings are s, and a q after each of the texts.
+
+        Raises ConfigError for several texts where views and text share a turn.
+        """
         draft = _Draft(self.vocabulary)
+        first: Sequence[ViewPixels] = views
         if self.two_turns:
             draft.ask(views, ())
             draft.answer(thought)
-            draft.ask((), self.text_ids(text))
-        else:
-            draft.ask(views, self.text_ids(text))
-        draft.answer(None)
+            first = ()
+        elif len(texts) > 1:
+            raise ConfigError("this model reads photos and text in one turn: conversations need a two-turn model")
+        for text in texts:
+            draft.ask(first, self.text_ids(text))
+            draft.answer(None)
         return draft.finish(self.max_length)
 
     def caption(self, text: str) -> Dialogue:
@@ -191,6 +204,12 @@ class DialogueBuilder:
 
     def _ask(self, draft: _Draft, views: Sequence[ViewPixels], request: str) -> None:
         draft.ask(views, self.text_ids(request) if request.strip() else ())
+
+    def most_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens of a turn with the longest of these texts."""
+        trimmed = [text.strip() for text in texts]
+        found = self.tokenizer(trimmed, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return self._fixed + max(map(len, found))
 
     def require_room(self, text: str, view_tokens: int, what: str) -> None:
         """Raise ContextOverflowError if `text` beside so many view tokens leaves no room for the fixed pieces."""

@@ -104,17 +104,18 @@ class ProCIR(Reader):
         """The same weights looking at views of another size."""
         return type(self)(self.network, self.tokenizer, replace(self.settings, pixels=pixels))
 
-    def require_room(self, queries: Iterable[Query], captions: Iterable[str]) -> None:
+    def require_room(self, queries: Iterable[Query], captions: Iterable[str], *, further: int = 0) -> None:
         """Raise ContextOverflowError if a dialogue of these could be longer than the model's context.
 
         Called before long work. Views count with the most tokens that the settings allow; a thought counts as the
-        caption that it is taken from.
+        caption that it is taken from. `further` tokens may follow a query, as later turns of a conversation.
         """
         pixels = self.settings.pixels
         view_tokens = pixels.max_pixels // (pixels.patch * pixels.merge) ** 2 + 2
         for query in queries:
             views = len(query.source.views[:MAX_VIEWS])
-            self.dialogues.require_room(query.text, views * view_tokens, f"the query on {query.source.key}")
+            beside = views * view_tokens + further
+            self.dialogues.require_room(query.text, beside, f"the query on {query.source.key}")
         for text in captions:
             self.dialogues.require_room(text, MAX_VIEWS * view_tokens, "a caption")
 
@@ -167,6 +168,29 @@ class ProCIR(Reader):
                 if repeated:
                     queries.append(unit_rows(prefix.ask(self, repeated, [text for its in own for text in its])))
         return documents, np.concatenate(queries)
+
+    def encode_conversations(
+        self, products: Sequence[Product], texts: Sequence[Sequence[str]]
+    ) -> Float32[np.ndarray, "queries dim"]:
+        """Query embeddings after every text of each product's conversation, product by product, text by text.
+
+        Equal to those of `start` and `refine`. Raises ConfigError for several texts if the model is a single-turn one.
+        """
+        found = [np.empty((0, self.dim), np.float32)]
+
+        def render(first: int) -> list[Dialogue]:
+            chunk = slice(first, first + ENCODE_CHUNK)
+            shown = self.store.products(products[chunk])
+            return [self.dialogues.conversation(*pair) for pair in zip(shown, texts[chunk], strict=True)]
+
+        for first, dialogues in ahead(render, range(0, len(products), ENCODE_CHUNK)):
+            with torch.inference_mode():
+                states = self.embed(dialogues)
+            counts = [len(own) for own in texts[first : first + ENCODE_CHUNK]]
+            ends = np.cumsum([len(dialogue.embedding_at) for dialogue in dialogues])
+            asked = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
+            found.append(unit_rows(states)[np.concatenate(asked)])
+        return np.concatenate(found)
 
     def _documents(self, products: Sequence[Product]) -> list[Dialogue]:
         return [self.dialogues.document(views) for views in self.store.products(products)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch.distributed as dist
 from jaxtyping import Float32
 
-from procir.protocols import TurnEmbedder
+from procir.protocols import ConversationEmbedder
 from procir.types import Product, Query
 
 _Item = TypeVar("_Item")
@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 class ShardedEmbedder:
     """An embedder that every process calls with the same arguments; item i is encoded by process i modulo `count`."""
 
-    def __init__(self, embedder: TurnEmbedder, rank: int, count: int) -> None:
+    def __init__(self, embedder: ConversationEmbedder, rank: int, count: int) -> None:
         self._embedder = embedder
         self._rank = rank
         self._count = count
@@ -48,9 +48,22 @@ class ShardedEmbedder:
         own = slice(self._rank, None, self._count)
         parts = self._gathered(self._embedder.encode_turns(products[own], texts[own]))
         documents = self._woven([found for found, _ in parts], len(products))
-        queries = [self._by_product(asked, texts[rank :: self._count]) for rank, (_, asked) in enumerate(parts)]
-        in_order = [queries[i % self._count][i // self._count] for i in range(len(products))]
-        return documents, np.concatenate([np.empty((0, self.dim), np.float32), *in_order])
+        return documents, self._in_order([asked for _, asked in parts], texts)
+
+    def encode_conversations(
+        self, products: Sequence[Product], texts: Sequence[Sequence[str]]
+    ) -> Float32[np.ndarray, "queries dim"]:
+        """Query embeddings after every text, product by product, as the embedder alone gives them."""
+        own = slice(self._rank, None, self._count)
+        return self._in_order(self._gathered(self._embedder.encode_conversations(products[own], texts[own])), texts)
+
+    def _in_order(
+        self, parts: Sequence[Float32[np.ndarray, "part dim"]], texts: Sequence[Sequence[str]]
+    ) -> Float32[np.ndarray, "queries dim"]:
+        """Each process's queries of its products' texts, put in the order of all products."""
+        queries = [self._by_product(asked, texts[rank :: self._count]) for rank, asked in enumerate(parts)]
+        in_order = [queries[i % self._count][i // self._count] for i in range(len(texts))]
+        return np.concatenate([np.empty((0, self.dim), np.float32), *in_order])
 
     def _shared(
         self, encode: Callable[[Sequence[_Item]], Float32[np.ndarray, "part dim"]], items: Sequence[_Item]

@@ -104,6 +104,7 @@ def evaluate_model(
     *,
     plain: bool,
     dims: Sequence[int],
+    turns: int,
     protocol: ViewOrder,
     check_first: bool,
     seed: int,
@@ -116,8 +117,12 @@ def evaluate_model(
             _decode(split, source.allow_missing)
         clock = Clock()
         embedder = load_embedder(choice, rank)
-        require_room(embedder, split)
-        evaluation, rows = evaluate_all(rank.share(embedder), split, plain=plain, dims=dims)
+        if turns > 1 and not embedder.settings.two_turns:
+            raise ConfigError("--turns: this model reads photos and text in one turn, and so holds no conversations")
+        require_room(embedder, split, turns)
+        evaluation, rows = evaluate_all(
+            rank.share(embedder), split, plain=plain, dims=dims, turns=turns, seed=seed
+        )  # fmt: skip
         clock.lap("evaluation")
         if rank.number > 0:
             return

@@ -14,7 +14,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from procir.errors import ConfigError
 from procir.model.sharded import ShardedEmbedder
-from procir.protocols import TurnEmbedder
+from procir.protocols import ConversationEmbedder
 from procir.train.distributed import Team
 
 _PATIENCE = timedelta(days=1)
@@ -38,7 +38,7 @@ class Rank:
         """The device of that name; each process of a machine has a GPU of its own."""
         return f"cuda:{self.local}" if name == "cuda" and self.count > 1 else name
 
-    def share(self, embedder: TurnEmbedder) -> TurnEmbedder:
+    def share(self, embedder: ConversationEmbedder) -> ConversationEmbedder:
         """The embedder, sharing the work among all processes."""
         return ShardedEmbedder(embedder, self.number, self.count) if self.count > 1 else embedder
 

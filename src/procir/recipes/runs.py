@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from procir.errors import ConfigError
+from procir.evaluate.conversations import conversation_rows
 from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_rows, truncated_rows
 from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
-from procir.protocols import Embedder
+from procir.protocols import ConversationEmbedder, Embedder
 from procir.recipes.console import console, say, stage
 from procir.recipes.ranks import ALONE, Rank
 from procir.records import data_hash
@@ -84,10 +85,11 @@ def usable_device(name: str) -> torch.device:
         raise ConfigError(f"--device {name} is not to be had here: {reason}") from error
 
 
-def require_room(model: ProCIR, split: Split) -> None:
+def require_room(model: ProCIR, split: Split, turns: int = 1) -> None:
     """Refuse texts that an evaluation of the split would stumble over, before any long work."""
+    further = (turns - 1) * model.dialogues.most_tokens([t.short for t in split.triplets]) if turns > 1 else 0
     queries = (Query(split.products[triplet.source], triplet.short) for triplet in split.triplets)
-    model.require_room(queries, (caption.short for caption in split.captions.values()))
+    model.require_room(queries, (caption.short for caption in split.captions.values()), further=further)
 
 
 def evaluate_all(
@@ -97,8 +99,10 @@ def evaluate_all(
     plain: bool = True,
     untrained: Embedder | None = None,
     dims: Sequence[int] = (),
+    turns: int = 1,
+    seed: int = 0,
 ) -> tuple[Evaluation, dict[str, Row]]:
-    """The full evaluation of a model; if wanted also its plain rows, an untrained model's, and shorter embeddings'.
+    """The full evaluation of a model; if wanted also plain rows, an untrained model's, shorter embeddings, later turns.
 
     Raises ConfigError before any work for `dims` that are no part of the model's embedding.
     """
@@ -116,6 +120,9 @@ def evaluate_all(
         if untrained is not None:
             rows["untrained"] = cir_row(untrained, split, progress=lambda _, *n: show("untrained", *n))
         rows |= truncated_rows(evaluation, dims)
+        if turns > 1 and isinstance(model, ConversationEmbedder):
+            show("conversations", 0, len(evaluation.queries))
+            rows |= conversation_rows(model, evaluation, turns, seed=seed)
         show("queries", len(evaluation.queries), len(evaluation.queries))
     return evaluation, rows
 

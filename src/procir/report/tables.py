@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 _NOTES = {
@@ -13,6 +14,12 @@ _NOTES = {
     "untrained": "the same model before training",
     "i2t": "a product’s photos ask for its short caption",
     "t2i": "a short caption asks for its product’s photos",
+}
+_TURN_NOTES = {
+    "conversation": "photos, and text after text",
+    "last text": "photos and the last text, those before forgotten",
+    "joined texts": "photos and all texts as one",
+    "start anew": "the last text on the photos of the product meant before",
 }
 _NAMES = {"i2t": "photos to caption", "t2i": "caption to photos"}
 
@@ -51,18 +58,13 @@ def columns(results: Mapping[str, Any]) -> tuple[str, ...]:
 
 def mean_table(results: Mapping[str, Any]) -> Table:
     """The recalls as means over datasets."""
-    return _table("All datasets", columns(results), results, results["substituted"])
+    return _table("All datasets", columns(results), results)
 
 
 def dataset_tables(results: Mapping[str, Any]) -> tuple[Table, ...]:
     """One table a dataset, in their order."""
     return tuple(
-        _table(
-            f"{name}: {content['queries']:,} queries, {content['gallery']:,} products",
-            columns(results),
-            content,
-            {},
-        )
+        _table(f"{name}: {content['queries']:,} queries, {content['gallery']:,} products", columns(results), content)
         for name, content in results["datasets"].items()
     )
 
@@ -98,7 +100,7 @@ def comparison(results: Mapping[str, Any]) -> str:
     others = {
         name: row[column]
         for name, row in results["rows"].items()
-        if name != "procir" and not _is_short(name) and row.get(column) is not None
+        if name != "procir" and not _is_short(name) and not _is_turn(name) and row.get(column) is not None
     }
     if not others:
         return ""
@@ -143,39 +145,48 @@ def _measured(row: Mapping[str, float | None], names: Sequence[str]) -> list[str
     return [name for name in names if row[name] is not None]
 
 
-def _table(title: str, names: tuple[str, ...], content: Mapping[str, Any], substituted: Mapping[str, int]) -> Table:
-    rows = content["rows"]
+def _table(title: str, names: tuple[str, ...], content: Mapping[str, Any]) -> Table:
+    rows, substituted, asked = content["rows"], content.get("substituted", {}), content.get("asked", {})
     views = [name for name in rows if name.startswith("only ")]
     short = [name for name in rows if _is_short(name)]
-    plain = [name for name in rows if name != "procir" and name not in (*views, *short)]
+    turns = [name for name in rows if _is_turn(name)]
+    plain = [name for name in rows if name != "procir" and name not in (*views, *short, *turns)]
     texts = [name for name in ("i2t", "t2i") if _measured(content[name], names)]
     groups = (
-        Group("Composed retrieval", (_line("procir", rows["procir"], names, {}),)),
-        Group("Plain rows", tuple(_line(name, rows[name], names, {}) for name in plain)),
+        Group("Composed retrieval", (_line("procir", rows["procir"], names),)),
+        Group("Conversations", tuple(_line(name, rows[name], names, asked) for name in turns)),
+        Group("Plain rows", tuple(_line(name, rows[name], names) for name in plain)),
         Group("One view of each product", tuple(_line(name, rows[name], names, substituted) for name in views)),
-        Group("Shorter embeddings", tuple(_line(name, rows[name], names, {}) for name in short)),
-        Group("Photos and captions", tuple(_line(name, content[name], names, {}) for name in texts)),
+        Group("Shorter embeddings", tuple(_line(name, rows[name], names) for name in short)),
+        Group("Photos and captions", tuple(_line(name, content[name], names) for name in texts)),
     )
     return Table(title, names, tuple(group for group in groups if group.lines))
 
 
-def _line(name: str, row: Mapping[str, float | None], names: tuple[str, ...], substituted: Mapping[str, int]) -> Line:
+def _line(
+    name: str, row: Mapping[str, float | None], names: tuple[str, ...], counts: Mapping[str, int] = MappingProxyType({})
+) -> Line:
     values = tuple(row.get(column) for column in names)
-    return Line(_NAMES.get(name, name), _note(name, substituted.get(name, 0)), values, own=name == "procir")
+    return Line(_NAMES.get(name, name), _note(name, counts.get(name, 0)), values, own=name == "procir")
 
 
 def _is_short(name: str) -> bool:
     return name.startswith("first ")
 
 
-def _note(name: str, substituted: int) -> str:
+def _is_turn(name: str) -> bool:
+    return name.startswith("turn ")
+
+
+def _note(name: str, count: int) -> str:
     if _is_short(name):
         return f"the first {name.removeprefix('first ')} numbers of each embedding"
+    if _is_turn(name):
+        queries = f"; {count:,} queries" if count else ""
+        return _TURN_NOTES[name.partition(": ")[2]] + queries
     if not name.startswith("only "):
         return _NOTES.get(name, "")
-    if not substituted:
+    if not count:
         return f"{name.removeprefix('only ')} views alone"
-    kept = (
-        "1 product without one keeps its first" if substituted == 1 else f"{substituted:,} without one keep their first"
-    )
+    kept = "1 product without one keeps its first" if count == 1 else f"{count:,} without one keep their first"
     return f"{name.removeprefix('only ')} views alone; {kept}"

@@ -47,6 +47,9 @@ class TrainConfig:
     batching: Literal["uniform", "distinct", "neighbors"] = "uniform"
     """How triplets meet in a batch: at random as in the paper; at random, but no product in two triplets of a batch
     where that can be avoided; or in a few neighborhoods of products that triplets join, for harder negatives."""
+    turns: int = 1
+    """Modification texts of a conversation at most. Above 1 a triplet is followed by others, drawn anew at each step,
+    that begin where the one before ends; the loss is taken after every text, and each query counts alike."""
     epochs: float = 1.0
     """Passes over the triplets; the ragged last batch of a pass is left out."""
     max_steps: int | None = None
@@ -98,12 +101,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         positive = (
-            "batch_size", "epochs", "learning_rate", "clip", "temperature", "lora_alpha", "log_every",
+            "batch_size", "turns", "epochs", "learning_rate", "clip", "temperature", "lora_alpha", "log_every",
             "keep_checkpoints",
         )  # fmt: skip
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.turns > 1 and not self.variant.two_turns:
+            raise ConfigError(
+                f"conversations of {self.turns} texts need two turns: photos and text share one in {self.variant.name}"
+            )
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: the other products of a batch are the negatives")
         for name in ("max_steps", "evaluate_every", "save_every", "chunk", "lora_rank"):

@@ -188,7 +188,8 @@ class _Run:
         path = self.out / f"bad-step-{step + 1}.json"
         triplets = [
             {"source": str(t.source), "target": str(t.target), "short": t.short, "long": t.long}
-            for t in self.builder.triplets(step)
+            for chain in self.builder.conversations(step)
+            for t in chain
         ]
         numbers = {"learning_rate": rate, "gradient_norm": norm, **outcome.losses}
         told = {name: str(value) for name, value in numbers.items()}

@@ -6,11 +6,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 from jaxtyping import Int64
 
+from procir.catalog.chains import Chains
 from procir.errors import MissingDataError, TrainingError
 from procir.model.cot import keep_ratio, subsample
 from procir.model.dialogue import Dialogue
@@ -27,16 +28,24 @@ NEIGHBORHOODS = 8
 class StepExamples:
     """The dialogues of one step, row by row the same triplet; captions are empty without alignment.
 
-    `sources` and `targets` number the products, so that equal numbers are equal products. They are those of the whole
-    batch; of several processes each has the dialogues of its own rows alone.
+    A row has as many documents and target captions as its query has texts: one, or more in a conversation. `sources`
+    and `targets` number the products, so that equal numbers are equal products; -1 stands where a conversation has
+    ended. They are those of the whole batch; of several processes each has the dialogues of its own rows alone.
     """
 
     queries: list[Dialogue]
-    documents: list[Dialogue]
+    documents: list[tuple[Dialogue, ...]]
     source_captions: list[Dialogue]
-    target_captions: list[Dialogue]
+    target_captions: list[tuple[Dialogue, ...]]
     sources: Int64[np.ndarray, " batch"]
-    targets: Int64[np.ndarray, " batch"]
+    targets: Int64[np.ndarray, "batch turns"]
+
+    def dialogues(self, rows: slice) -> list[Dialogue]:
+        """All dialogues of some rows; what several of them share comes repeatedly."""
+        further = [
+            dialogue for part in (self.documents, self.target_captions) for own in part[rows] for dialogue in own
+        ]
+        return [*self.queries[rows], *further, *self.source_captions[rows]]
 
 
 def steps_per_epoch(triplets: int, config: TrainConfig) -> int:
@@ -138,9 +147,9 @@ def _exchange(batches: Sequence[_Batch], triplet: int, products: set[int]) -> bo
     return False
 
 
-def repeated(sources: Int64[np.ndarray, " batch"], targets: Int64[np.ndarray, " batch"]) -> int:
+def repeated(sources: Int64[np.ndarray, " batch"], targets: Int64[np.ndarray, "batch turns"]) -> int:
     """How many triplets of a batch show a product that another of its triplets shows too."""
-    rows = [{source, target} for source, target in zip(sources.tolist(), targets.tolist(), strict=True)]
+    rows = [{source, *shown} - {-1} for source, shown in zip(sources.tolist(), targets.tolist(), strict=True)]
     often = Counter(product for row in rows for product in row)
     return sum(any(often[product] > 1 for product in row) for row in rows)
 
@@ -203,6 +212,7 @@ class ExampleBuilder:
         self.split = split
         self.config = config
         self.total = total_steps(len(split.triplets), config)
+        self.chains = Chains(split.triplets)
         self.numbers: Mapping[ProductKey, int] = {key: i for i, key in enumerate(sorted(split.products))}
         self.ends = _ends(split, self.numbers)
         # An order takes up to a second for the paper's triplets, and is that of a thousand steps.
@@ -214,46 +224,62 @@ class ExampleBuilder:
         chosen = self._order(epoch)[place * self.config.batch_size :][: self.config.batch_size]
         return [self.split.triplets[index] for index in chosen]
 
+    def conversations(self, step: int) -> list[tuple[Triplet, ...]]:
+        """The triplets of a step, each with those that follow it in its conversation, which are drawn anew."""
+        rng = np.random.default_rng((self.config.seed, 3, step))
+        return [self.chains.from_triplet(triplet, self.config.turns, rng) for triplet in self.triplets(step)]
+
     def examples(self, step: int, team: Team = ALONE) -> StepExamples:
         """The dialogues of a step; of several processes each builds its own rows.
 
         Random choices are made for the whole batch everywhere, so that they do not depend on the number of processes.
         """
         rng = np.random.default_rng((self.config.seed, 1, step))
-        triplets = self.triplets(step)
+        chains = self.conversations(step)
+        triplets = [chain[0] for chain in chains]
         use_long, caption_long = _draw(self.config.modification, rng), _draw(self.config.caption, rng)
         variant = self.config.variant
         before = self._thoughts([t.source for t in triplets] if variant.two_turns else [], step, rng)
-        thoughts = self._thoughts([t.target for t in triplets], step, rng)
-        own = triplets[team.rows(len(triplets))]
-        sources, targets = [t.source for t in own], [t.target for t in own]
-        captions = self._captions([*sources, *targets] if variant.alignment else [], caption_long)
+        by_turn = [t.target for turn in zip_longest(*chains) for t in turn if t is not None]
+        thoughts = self._thoughts(by_turn, step, rng)
+        own = chains[team.rows(len(chains))]
+        sources, targets = [chain[0].source for chain in own], [[t.target for t in chain] for chain in own]
+        asked = [key for keys in targets for key in keys]
+        documents = self._documents(asked, thoughts)
+        captions = self._captions([*sources, *asked] if variant.alignment else [], caption_long)
         return StepExamples(
             queries=self._queries(own, use_long, before),
-            documents=self._documents(targets, thoughts),
+            documents=[tuple(documents[key] for key in keys) for keys in targets],
             source_captions=[captions[key] for key in sources] if variant.alignment and variant.two_turns else [],
-            target_captions=[captions[key] for key in targets] if variant.alignment else [],
+            target_captions=[tuple(captions[key] for key in keys) for keys in targets] if variant.alignment else [],
             sources=np.array([self.numbers[t.source] for t in triplets]),
-            targets=np.array([self.numbers[t.target] for t in triplets]),
+            targets=self._target_numbers(chains),
         )
 
+    def _target_numbers(self, chains: Sequence[Sequence[Triplet]]) -> Int64[np.ndarray, "batch turns"]:
+        numbers = np.full((len(chains), self.config.turns), -1, np.int64)
+        for row, chain in zip(numbers, chains, strict=True):
+            row[: len(chain)] = [self.numbers[triplet.target] for triplet in chain]
+        return numbers
+
     def _queries(
-        self, triplets: Sequence[Triplet], use_long: bool, thoughts: Mapping[ProductKey, list[int]]
+        self, chains: Sequence[Sequence[Triplet]], use_long: bool, thoughts: Mapping[ProductKey, list[int]]
     ) -> list[Dialogue]:
-        build = self.model.dialogues
-        views = self.model.store.products([self.split.products[triplet.source] for triplet in triplets])
+        build = self.model.dialogues.conversation
+        views = self.model.store.products([self.split.products[chain[0].source] for chain in chains])
         return [
-            build.query(shown, (triplet.long or "") if use_long else triplet.short, thoughts.get(triplet.source))
-            for shown, triplet in zip(views, triplets, strict=True)
+            build(shown, [(t.long or "") if use_long else t.short for t in chain], thoughts.get(chain[0].source))
+            for shown, chain in zip(views, chains, strict=True)
         ]
 
-    def _documents(self, keys: Sequence[ProductKey], thoughts: Mapping[ProductKey, list[int]]) -> list[Dialogue]:
+    def _documents(
+        self, keys: Sequence[ProductKey], thoughts: Mapping[ProductKey, list[int]]
+    ) -> dict[ProductKey, Dialogue]:
         """One dialogue a product, however many rows show it, so that it is read once."""
         distinct = list(dict.fromkeys(keys))
         views = self.model.store.products([self.split.products[key] for key in distinct])
         build = self.model.dialogues.document
-        documents = {key: build(shown, thoughts.get(key)) for key, shown in zip(distinct, views, strict=True)}
-        return [documents[key] for key in keys]
+        return {key: build(shown, thoughts.get(key)) for key, shown in zip(distinct, views, strict=True)}
 
     def _captions(self, keys: Sequence[ProductKey], use_long: bool) -> dict[ProductKey, Dialogue]:
         captions = {key: self.split.captions[key] for key in dict.fromkeys(keys)}
@@ -278,7 +304,9 @@ def _require_room(model: ProCIR, split: Split, config: TrainConfig) -> None:
     )
     used = (True,) if config.variant.cot else lengths[config.caption] if config.variant.alignment else ()
     captions = (_text(caption, use_long) for caption in split.captions.values() for use_long in used)
-    model.require_room(queries, captions)
+    texts = [text for t in split.triplets for text in (t.short, t.long) if text] if config.turns > 1 else []
+    further = (config.turns - 1) * model.dialogues.most_tokens(texts) if texts else 0
+    model.require_room(queries, captions, further=further)
 
 
 def _ends(split: Split, numbers: Mapping[ProductKey, int]) -> Int64[np.ndarray, "triplets 2"]:

@@ -70,7 +70,7 @@ def require_repeatable(model: ProCIR) -> None:
 
 def _embeddings(model: ProCIR, examples: StepExamples, rows: slice, config: TrainConfig) -> torch.Tensor:
     with precision(model, config):
-        return embeddings(model, examples, rows)
+        return embeddings(model, examples, config, rows)
 
 
 def precision(model: ProCIR, config: RunConfig) -> AbstractContextManager[object]:

@@ -78,13 +78,13 @@ def vision_numbers(vision: Any) -> list[int]:
 
 def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConfig) -> int:
     text, vision = model.network.config.text_config, model.network.config.vision_config
-    parts = (examples.queries, examples.documents, examples.source_captions, examples.target_captions)
     learns = any(weight.requires_grad for weight in model.network.model.visual.parameters())
     count = len(examples.queries)
     size = config.chunk or count
     largest = 0
     for start in range(0, count, size):
-        dialogues = list({id(dialogue): dialogue for part in parts for dialogue in part[start : start + size]}.values())
+        chunk = examples.dialogues(slice(start, start + size))
+        dialogues = list({id(dialogue): dialogue for dialogue in chunk}.values())
         tokens = sum(map(len, dialogues))
         patches = sum(4 * view.token_grid[0] * view.token_grid[1] for view in unique_views(dialogues))
         kept = tokens * _kept(_with_adapters(language_numbers(text), text, config), text.hidden_size, config)
