@@ -19,7 +19,7 @@ from sqlite3 import Connection
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
-from procir.annotators.storage import Statement, Writer, check_whole, connect, explained, locked
+from procir.annotators.storage import Statement, WholeCheck, Writer, connect, explained, locked
 from procir.errors import ImageError, LedgerError, MissingDataError
 from procir.images import image_size
 from procir.pieces import pieces
@@ -27,6 +27,9 @@ from procir.records import content_hash
 
 CHUNK = 500
 """Keys or files looked up in one query."""
+
+_PATIENCE = 0.2
+"""Seconds within which a ledger is read through before it is used; a larger one meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,18 +144,18 @@ class Ledger:
     def open(cls, path: Path) -> Iterator[Ledger]:
         """The ledger for writing, made if it is missing; calls that were under way at a crash count as lost.
 
-        Raises LedgerError for a damaged file, another version, and while another process writes.
+        Raises LedgerError for another version, while another process writes, and for a damaged file. A large one is
+        still read through while what it has is looked up; nothing is written before it is known to be whole.
         """
         with locked(path):
             connection = connect(path, writing=True)
-            writer = Writer(connection, path)
-            try:
-                check_whole(connection, path)
-                writer.submit(("UPDATE intents SET result = 'lost' WHERE result IS NULL", ())).result()
+            with closing(WholeCheck(path)) as check, closing(Writer(connection, path, check.wait)) as writer:
+                check.wait(_PATIENCE)
                 with closing(connect(path, writing=False)) as reader:
+                    if reader.execute("SELECT EXISTS (SELECT 1 FROM intents WHERE result IS NULL)").fetchone()[0]:
+                        writer.submit(("UPDATE intents SET result = 'lost' WHERE result IS NULL", ())).result()
                     yield cls(path, reader, writer)
-            finally:
-                writer.close()
+                check.wait()
 
     @classmethod
     @contextmanager
@@ -285,12 +288,13 @@ def _seen(digest: bytes, width: int | None, height: int | None) -> Seen:
 
 
 def _mark(path: Path) -> tuple[bytes, int, int]:
+    name = os.fspath(path)
     try:
-        status = os.stat(path)  # noqa: PTH116 - half the time of path.stat, half a million times
+        status = os.stat(name)  # noqa: PTH116 - half the time of path.stat, half a million times
     except OSError as error:
         raise MissingDataError(f"{path}: cannot be hashed ({error.strerror}); restore the file") from error
     # Bytes, for the name of a file need not be valid Unicode.
-    whole = path if path.is_absolute() else path.absolute()
+    whole = name if os.path.isabs(name) else os.path.abspath(name)  # noqa: PTH100, PTH117 - as above
     return os.fsencode(whole), status.st_size, status.st_mtime_ns
 
 

@@ -7,8 +7,8 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -121,8 +121,26 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, writing: bool) -> No
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Read every page. Raises LedgerError if one is damaged."""
+class WholeCheck:
+    """Reads every page of a ledger in a thread of its own, which takes seconds for gigabytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, writing=False)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"check of {path.name}")
+        self._found = self._pool.submit(_check_whole, self._connection, path)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when the ledger is known to be whole, or after so many seconds. Raises LedgerError if it is not."""
+        with suppress(TimeoutError):
+            self._found.result(seconds)
+
+    def close(self) -> None:
+        """Wait for the end."""
+        self._pool.shutdown()
+        self._connection.close()
+
+
+def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
     with explained(path):
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
@@ -134,13 +152,14 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 class Writer:
     """Commits what many tasks and threads hand in, all that waits in one transaction.
 
-    After a failure, such as a full disk, nothing more is written: what was committed is whole, and everything later
-    gets the same LedgerError.
+    Nothing is written before `sound`, which raises LedgerError for a damaged file. After a failure, such as a full
+    disk, nothing more is written: what was committed is whole, and everything later gets the same LedgerError.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, sound: Callable[[], None]) -> None:
         self._connection = connection
         self._path = path
+        self._sound = sound
         self._queue: SimpleQueue[tuple[Sequence[Statement], _Waiter] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"ledger {path.name}", daemon=True)
         self._thread.start()
@@ -184,6 +203,7 @@ class Writer:
 
     def _write(self, statements: Sequence[Statement]) -> LedgerError | None:
         try:
+            self._sound()
             with explained(self._path):
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:

@@ -60,15 +60,16 @@ def candidate_label(number: int) -> str:
 def caption_question(key: ProductKey, photos: Sequence[Picture], domain: Domain) -> Request[CaptionAnswer]:
     """Stage 1: what a product is; one picture a view, in view order."""
     parts: list[str | Picture] = [data({"product_id": str(key), "images": len(photos)})]
-    for number, photo in enumerate(photos, start=1):
-        parts += [image_label(number), photo]
+    labels = [image_label(number) for number in range(1, len(photos) + 1)]
+    for label, photo in zip(labels, photos, strict=True):
+        parts += [label, photo]
     return Request(
         stage=CAPTION,
         item=str(key),
         system=domain.caption,
         parts=tuple(parts),
         schema=caption_schema(domain.member),
-        check=partial(check_captions, labels=[image_label(number) for number in range(1, len(photos) + 1)]),
+        check=partial(check_captions, labels=labels),
     )
 
 
