@@ -183,7 +183,10 @@ def test_another_version_is_refused(path):
             pass
 
 
-def test_damage_in_the_middle_is_found(path):
+@pytest.fixture
+def damaged(path):
+    """A ledger with a page in the middle that was overwritten."""
+
     async def write():
         with Ledger.open(path) as ledger:
             for number in range(50):
@@ -194,8 +197,23 @@ def test_damage_in_the_middle_is_found(path):
     page = len(content) // 4096 // 2 * 4096
     content[page : page + 4096] = b"\xff" * 4096
     path.write_bytes(content)
-    with pytest.raises(LedgerError, match=r"damaged .*: restore it"), Ledger.open(path):
+    return path
+
+
+def test_damage_in_the_middle_is_found(damaged):
+    with pytest.raises(LedgerError, match=r"damaged .*: restore it"), Ledger.open(damaged):
         pass
+
+
+def test_a_damaged_ledger_takes_nothing(damaged, monkeypatch):
+    """Also while a large one is still being read through."""
+    monkeypatch.setattr("procir.annotators.ledger._PATIENCE", 0.0)
+    before = damaged.read_bytes()
+    with pytest.raises(LedgerError, match=r"damaged .*: restore it"), Ledger.open(damaged) as ledger:
+        asyncio.run(paid(ledger, call(99), b"paid"))
+    assert damaged.read_bytes() == before
+    with Ledger.read(damaged) as ledger:
+        assert ledger.raw(call(99).key) is None
 
 
 def test_reading_only(path):

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
@@ -125,9 +125,8 @@ class WholeCheck:
     """Reads every page of a ledger in a thread of its own, which takes seconds for gigabytes."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = connect(path, writing=False)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"check of {path.name}")
-        self._found = self._pool.submit(_check_whole, self._connection, path)
+        self._found = self._pool.submit(_check_whole, path)
 
     def wait(self, seconds: float | None = None) -> None:
         """Return when the ledger is known to be whole, or after so many seconds. Raises LedgerError if it is not."""
@@ -137,11 +136,11 @@ class WholeCheck:
     def close(self) -> None:
         """Wait for the end."""
         self._pool.shutdown()
-        self._connection.close()
 
 
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    with explained(path):
+def _check_whole(path: Path) -> None:
+    # A connection that outlives the writer's would keep SQLite from putting the log back into the file.
+    with closing(connect(path, writing=False)) as connection, explained(path):
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise LedgerError(
