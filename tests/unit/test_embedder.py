@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from procir.model.layout import beginnings
 from procir.model.packed import worthwhile
 from procir.model.packing import length_groups, patches, stack_pixels, token_groups
 from procir.model.pixels import PixelSettings, ViewPixels, resize
-from procir.model.reader import Reader, beginnings
+from procir.model.reader import Reader
 from procir.model.vision import view_features
 
 
@@ -66,9 +67,7 @@ def test_embedding_equals_transformers_own_forward(tiny, random_views, tokenizer
     """transformers' full path: its image processor's layout, its rope index, its per-image vision loop."""
     views = random_views(5, (2, 3), (2, 2))
     dialogue = tiny.dialogues.query(views, "Make it navy with a zipper")
-    values = [
-        _with_frames(patches(stack_pixels([view], tiny.device), PixelSettings(), torch.float32)) for view in views
-    ]
+    values = [_with_frames(patches(stack_pixels([view]), PixelSettings(), torch.float32)) for view in views]
     ids = torch.from_numpy(dialogue.token_ids)[None]
     with torch.inference_mode():
         states = tiny.network.model(
@@ -93,7 +92,7 @@ def test_views_are_prepared_as_by_qwens_image_processor():
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         theirs = processor(images=[image], return_tensors="pt")
         view = resize(image, settings)
-        ours = _with_frames(patches(stack_pixels([view], torch.device("cpu")), settings, torch.float32))
+        ours = _with_frames(patches(stack_pixels([view]), settings, torch.float32))
         assert theirs["image_grid_thw"].tolist() == [[1, view.token_grid[0] * 2, view.token_grid[1] * 2]]
         torch.testing.assert_close(ours, theirs["pixel_values"], atol=1e-6, rtol=0)
 
@@ -101,7 +100,7 @@ def test_views_are_prepared_as_by_qwens_image_processor():
 def test_vision_features_equal_the_towers_own(tiny, random_views):
     views = [random_views(seed, (2, 3))[0] for seed in range(3)]
     tower = tiny.network.model.visual
-    values = patches(stack_pixels(views, tiny.device), PixelSettings(), torch.float32)
+    values = patches(stack_pixels(views), PixelSettings(), torch.float32)
     with torch.inference_mode():
         together = view_features(tower, values, (2, 3))
         theirs = tower(_with_frames(values), grid_thw=torch.tensor([[1, 4, 6]] * 3)).pooler_output

@@ -11,21 +11,7 @@ from procir.model.embedder import ProCIR
 from procir.model.losses import false_negatives, symmetric_info_nce
 from procir.train.config import TrainConfig
 from procir.train.data import StepExamples
-
-ALL = slice(None)
-
-
-def embeddings(model: ProCIR, examples: StepExamples, rows: slice = ALL) -> Float[Tensor, "rows places dim"]:
-    """The embeddings of some triplets: one place each for s (two turns only), q, d, t of the source, t of the target.
-
-    Places that the variant does without are left out. A dialogue that stands in several of these rows is read once.
-    """
-    listed = (examples.queries, examples.documents, examples.source_captions, examples.target_captions)
-    parts = [part[rows] for part in listed if part]
-    count = len(parts[0])
-    states = model.embed([dialogue for part in parts for dialogue in part])
-    sizes = [count * len(part[0].embedding_at) for part in parts]
-    return torch.cat([part.view(count, -1, model.dim) for part in torch.split(states, sizes)], dim=1)
+from procir.train.passes import embeddings, lay_out
 
 
 def objective(
@@ -71,7 +57,8 @@ def similarities(
 def losses(model: ProCIR, examples: StepExamples, config: TrainConfig) -> dict[str, Float[Tensor, ""]]:
     """The `objective` of a batch that this process has all dialogues of, with gradients."""
     sources, targets = product_numbers(examples, model.device)
-    return objective(embeddings(model, examples), sources, targets, config)
+    found = embeddings(model, lay_out(model, examples, slice(None)))
+    return objective(found, sources, targets, config)
 
 
 def product_numbers(

@@ -46,7 +46,7 @@ def train_sft(
     model.network.model.visual.requires_grad_(not config.freeze_vision)
     run = _Run(model, conversations, config)
     first = state.prepare(out, model, run.optimizers, config, data_hash, resume=resume)
-    with told_to_stop() as told, training_mode(model, recompute=config.recompute), TrainingLog(out, first) as log:
+    with told_to_stop() as told, training_mode(model, config.recompute), TrainingLog(out, first) as log:
         for step_report in run.steps(first):
             report(step_report)
             done = step_report.step
