@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,32 @@ def test_the_numbers_that_layers_keep(split, packed):
         foretold[how] = 4 * numbers
     for how in ("off", "selective"):
         assert kept[how] - kept["full"] == pytest.approx(foretold[how] - foretold["full"], rel=0.1)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_batches_and_chunks_without_views(split, packed):
+    """Captions in the places of queries and documents: alone, and as the first of two chunks.
+
+    A vision tower that sees nothing has no gradient, in the second case it has that of the whole batch.
+    """
+    config = settings(variant=VARIANTS["Single"], batch_size=4)
+
+    def found(seen, chunk):
+        model = fresh_model(two_turns=False)
+        model = ProCIR(model.network.double().train(), model.tokenizer, model.settings, packed=packed)
+        examples = ExampleBuilder(model, split, config).examples(1)
+        said = [model.dialogues.caption(f"Product {name}, said.") for name in "abcdefgh"]
+        queries = [*said[:2], *examples.queries[2:]] if seen else said[:4]
+        documents = [*said[4:6], *examples.documents[2:]] if seen else said[4:]
+        examples = replace(examples, queries=queries, documents=documents)
+        with InFloat64():
+            outcome = accumulate(model, examples, replace(config, chunk=chunk))
+        return dict(outcome.losses), gradients_of(model)
+
+    for seen in (False, True):
+        whole = found(seen, None)
+        assert any("visual" in name for name in whole[1]) == seen
+        assert_same(found(seen, 2), whole)
 
 
 def test_sums_of_gradients(together):
