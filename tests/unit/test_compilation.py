@@ -11,6 +11,8 @@ from training import crowded_split, fresh_model, gradients_of, settings
 
 
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+# Importing the compiler, torch warns of itself.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_regions_give_the_same_gradients(tmp_path):
     split, config, found = crowded_split(tmp_path), settings(batch_size=3), {}
