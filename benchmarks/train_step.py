@@ -72,7 +72,7 @@ def plain_embeddings(model: ProCIR, dialogues: Sequence[Dialogue]) -> Tensor:
 
 def _pixel_values(model: ProCIR, views: Sequence) -> Tensor:
     pixels = model.settings.pixels
-    values = [patches(stack_pixels([view], model.device), pixels, torch.float32)[0] for view in views]
+    values = [patches(stack_pixels([view]), pixels, torch.float32)[0] for view in views]
     flat = torch.cat(values).view(-1, 3, 1, pixels.patch**2)
     return flat.expand(-1, 3, 2, pixels.patch**2).reshape(len(flat), -1)
 

@@ -72,8 +72,8 @@ TEXT_TOKENS = 130
 
 MEMORY_RUNS = (
     TrainConfig(),
-    TrainConfig(chunk=8, recompute=True),
-    TrainConfig(lora_rank=16, chunk=8, recompute=True),
+    TrainConfig(chunk=8, recompute="full"),
+    TrainConfig(lora_rank=16, chunk=8, recompute="full"),
 )
 
 _HELP = """\

@@ -18,7 +18,6 @@ from procir.train.data import ExampleBuilder
 from procir.train.distributed import ALONE
 from procir.train.gradients import accumulate
 from procir.train.memory import estimate
-from procir.train.objective import embeddings
 from procir.train.optimizers import build
 from procir.types import Query
 from training import crowded_split, fresh_model, gradients_of, settings
@@ -144,7 +143,7 @@ def test_conversations_go_on_with_adapters(trained, split):
     assert np.abs(queries - whole[5:7]).max() < 1e-5
 
 
-@pytest.mark.parametrize("changes", [{}, {"chunk": 3, "recompute": True}], ids=["whole", "chunks"])
+@pytest.mark.parametrize("changes", [{}, {"chunk": 3, "recompute": "full"}], ids=["whole", "chunks"])
 def test_resumed_equals_uninterrupted(split, tmp_path, changes):
     """And the weights at the end are plain, with the flags that they had."""
     run = lora(max_steps=4, save_every=2, **changes)
@@ -202,7 +201,7 @@ def test_the_memory_foretold_counts_what_learns(split):
         examples = ExampleBuilder(model, split, config).examples(1)
         optimizers = build(model.network.named_parameters(), "adamw", learning_rate=1e-3, weight_decay=0.0)
         memory = estimate(model, examples, optimizers, config, ALONE)
-        kept = kept_bytes(lambda: embeddings(model, examples, config))
+        kept = kept_bytes(model, examples, config)
     text = model.network.config.text_config
     small = sum(
         RANK * (layer.in_features + layer.out_features)

@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from procir.errors import ConfigError
 from procir.model.embedder import ProCIR
@@ -16,10 +20,12 @@ from procir.train.data import ExampleBuilder
 from procir.train.distributed import ALONE, Team
 from procir.train.gradients import accumulate
 from procir.train.log import read_log
-from procir.train.memory import estimate
-from procir.train.objective import embeddings, losses, objective, product_numbers, similarities
+from procir.train.memory import estimate, language_numbers, vision_numbers
+from procir.train.objective import losses, objective, product_numbers, similarities
 from procir.train.optimizers import build
-from training import RUNS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
+from procir.train.passes import embeddings, lay_out
+from procir.train.recomputation import recompute
+from training import RUNS, VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
 
 WORKER = Path(__file__).parents[1] / "rank_worker.py"
 
@@ -118,36 +124,56 @@ def test_each_process_builds_its_rows_alone(split):
         assert part.targets.tolist() == whole.targets.tolist()
 
 
-def kept_bytes(function):
-    """Bytes that are kept for the backward pass of what a function computes, those of weights left out."""
-    held = {}
+class Storages(TorchDispatchMode):
+    """Which storages operations made, by weak references; not those that were there, such as weights."""
 
-    def hold(tensor):
-        if not isinstance(tensor, torch.nn.Parameter):
-            held[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
+    def __init__(self, there):
+        super().__init__()
+        self.there = {tensor.untyped_storage()._cdata for tensor in there}
+        self.made = {}
 
-    with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-        function()
-    return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        for tensor in pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata in self.there:
+                    continue
+                self.made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        return result
+
+    @property
+    def alive(self):
+        """Bytes of those that something still holds."""
+        return sum(size for reference, size in self.made.values() if not reference.expired())
+
+
+def kept_bytes(model, examples, config, rows=slice(None)):
+    """Bytes that wait for the backward pass of some rows' embeddings."""
+    one = lay_out(model, examples, config, rows)
+    with Storages(model.network.parameters()) as storages:
+        found = embeddings(model, one)
+    assert found.requires_grad
+    return storages.alive
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_recomputing_changes_nothing_but_what_is_kept(split, packed):
-    """Less than half of the bytes wait for the backward pass, and the gradients are the same numbers."""
+    """The more is computed again, the fewer bytes wait for the backward pass; the gradients are the same numbers."""
     kept, found = {}, {}
-    for recompute in (False, True):
+    for how in ("off", "selective", "full"):
         model = fresh_model()
         model = ProCIR(model.network.train(), model.tokenizer, model.settings, packed=packed)
-        if recompute:
-            model.network.activation_checkpointing_enable()
+        recompute(model.network, how)
         examples = ExampleBuilder(model, split, settings()).examples(1)
-        kept[recompute] = kept_bytes(lambda model=model, examples=examples: embeddings(model, examples, settings()))
+        kept[how] = kept_bytes(model, examples, settings())
         accumulate(model, examples, settings())
-        found[recompute] = gradients_of(model)
-    assert kept[True] < kept[False] / 2
-    for name, gradient in found[False].items():
-        assert torch.equal(found[True][name], gradient), name
+        found[how] = gradients_of(model)
+    assert kept["selective"] < kept["off"] / 1.5
+    assert kept["full"] < kept["selective"] / 1.5
+    for how in ("selective", "full"):
+        for name, gradient in found["off"].items():
+            assert torch.equal(found[how][name], gradient), (how, name)
 
 
 @pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])
@@ -162,10 +188,60 @@ def test_the_memory_foretold_is_that_kept(split, chunk):
     assert estimate(model, examples, optimizers, config, Team(0, 2)).gradients == 8 * count
     size = chunk or 7
     rows = [slice(start, start + size) for start in range(0, 7, size)]
-    kept = max(kept_bytes(lambda own=own: embeddings(model, examples, config, own)) for own in rows)
+    kept = max(kept_bytes(model, examples, config, own) for own in rows)
     assert kept / 1.5 < memory.activations < kept * 1.5
-    again = estimate(model, examples, optimizers, settings(chunk=chunk, recompute=True), ALONE)
-    assert again.activations < memory.activations / 2
+    again = {
+        how: estimate(model, examples, optimizers, settings(chunk=chunk, recompute=how), ALONE).activations
+        for how in ("selective", "full")
+    }
+    assert again["full"] < again["selective"] < memory.activations
+    assert again["full"] < memory.activations / 2
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_the_numbers_that_layers_keep(split, packed):
+    """Beyond what is kept of everything else, within a tenth."""
+    kept, foretold = {}, {}
+    for how in ("off", "selective", "full"):
+        model = fresh_model()
+        model = ProCIR(model.network.train(), model.tokenizer, model.settings, packed=packed)
+        recompute(model.network, how)
+        examples = ExampleBuilder(model, split, settings()).examples(1)
+        kept[how] = kept_bytes(model, examples, settings())
+        layout = lay_out(model, examples, settings(), slice(None)).layout
+        tokens = sum(batch.token_ids.numel() for batch in layout.batches)
+        patches = sum(stack.numel() for pictures in layout.pictures for stack in pictures.stacks) // (3 * 16 * 16)
+        language, vision = model.network.config.text_config, model.network.config.vision_config
+        numbers = tokens * sum(language_numbers(language, how)) + patches * sum(vision_numbers(vision, how))
+        foretold[how] = 4 * numbers
+    for how in ("off", "selective"):
+        assert kept[how] - kept["full"] == pytest.approx(foretold[how] - foretold["full"], rel=0.1)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_batches_and_chunks_without_views(split, packed):
+    """Captions in the places of queries and documents: alone, and as the first of two chunks.
+
+    A vision tower that sees nothing has no gradient, in the second case it has that of the whole batch.
+    """
+    config = settings(variant=VARIANTS["Single"], batch_size=4)
+
+    def found(seen, chunk):
+        model = fresh_model(two_turns=False)
+        model = ProCIR(model.network.double().train(), model.tokenizer, model.settings, packed=packed)
+        examples = ExampleBuilder(model, split, config).examples(1)
+        said = [model.dialogues.caption(f"Product {name}, said.") for name in "abcdefgh"]
+        queries = [*said[:2], *examples.queries[2:]] if seen else said[:4]
+        documents = [*((own,) for own in said[4:6]), *examples.documents[2:]] if seen else [(own,) for own in said[4:]]
+        examples = replace(examples, queries=queries, documents=documents)
+        with InFloat64():
+            outcome = accumulate(model, examples, replace(config, chunk=chunk))
+        return dict(outcome.losses), gradients_of(model)
+
+    for seen in (False, True):
+        whole = found(seen, None)
+        assert any("visual" in name for name in whole[1]) == seen
+        assert_same(found(seen, 2), whole)
 
 
 def test_sums_of_gradients(together):
@@ -252,6 +328,6 @@ def test_the_objective_is_computed_in_float32(split):
     examples = ExampleBuilder(model, split, config).examples(1)
     found = accumulate(model, examples, config).losses
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        states = embeddings(model, examples, config)
+        states = embeddings(model, lay_out(model, examples, config, slice(None)))
     expected = objective(states, *product_numbers(examples, model.device), config)
     assert found == {name: value.item() for name, value in expected.items()}

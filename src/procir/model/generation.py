@@ -13,6 +13,7 @@ from procir.errors import ConfigError
 from procir.model.dialogue import Dialogue
 from procir.model.packing import Batch, pad, unique_views
 from procir.model.reader import Reader
+from procir.model.transfer import to_device
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def generate(
     if not openings:
         return []
     features, rows = model.view_features(unique_views(openings))
-    batch = pad(openings, range(len(openings)), rows, model.device, left=True)
+    batch = to_device(pad(openings, range(len(openings)), rows, left=True), model.device)
     cache = DynamicCache(config=model.network.config.text_config)
     draw = torch.Generator(model.device).manual_seed(seed)
     states = model.read(batch, features, cache)

@@ -10,34 +10,40 @@ numbers.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
-from torch.utils.checkpoint import checkpoint
 from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb, torch_chunk_gated_delta_rule
 
 _FLASH_DTYPES = (torch.bfloat16, torch.float16)
 
+# transformers puts flash-linear-attention's kernel in its place where that is installed, also for other devices.
+_delta_rule_alone: Any = inspect.unwrap(torch_chunk_gated_delta_rule)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Borders:
-    """Where sequences begin and end in a packed row: 0, the end of the first, ..., the length of the row."""
+    """Where sequences begin and end in a packed row: 0, the end of the first, ..., the length of the row.
+
+    `at` is for the host, `tensor` the same for kernels.
+    """
 
     at: tuple[int, ...]
-    device: torch.device
+    tensor: Int32[Tensor, " borders"]
 
     @classmethod
-    def of(cls, lengths: Iterable[int], device: torch.device) -> Borders:
-        """The borders of sequences of these lengths."""
-        return cls((0, *accumulate(lengths)), device)
+    def of(cls, lengths: Iterable[int]) -> Borders:
+        """The borders of sequences of these lengths, on the host."""
+        at = (0, *accumulate(lengths))
+        return cls(at, torch.tensor(at, dtype=torch.int32))
 
     @property
     def slices(self) -> list[slice]:
@@ -48,11 +54,6 @@ class Borders:
     def longest(self) -> int:
         """Length of the longest sequence."""
         return max(stop - start for start, stop in pairwise(self.at))
-
-    @cached_property
-    def tensor(self) -> Tensor:
-        """The borders as kernels take them."""
-        return torch.tensor(self.at, dtype=torch.int32, device=self.device)
 
 
 def worthwhile(device: torch.device) -> bool:
@@ -66,17 +67,20 @@ def packed_states(
     """The last hidden states of packed sequences, each as if it were alone."""
     rotation = language_model.rotary_emb(hidden[None], positions[:, None])
     for layer in language_model.layers:
-        hidden = once_or_twice(
-            layer.gradient_checkpointing and layer.training, _apply, layer, hidden, rotation, borders
-        )
+        hidden = once_or_twice(layer, _apply, layer, hidden, rotation, borders)
     states: Tensor = language_model.norm(hidden)
     return states
 
 
-def once_or_twice(recompute: bool, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """The function's result; with `recompute` what a backward pass needs is not kept, but computed again then."""
-    result: Tensor = checkpoint(function, *arguments, use_reentrant=False) if recompute else function(*arguments)
-    return result
+def once_or_twice(layer: Any, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The function's result for a layer of transformers, computed again on the way back where the layer is told to.
+
+    See `procir.train.recomputation`, which tells layers how.
+    """
+    if layer.gradient_checkpointing and layer.training:
+        result: Tensor = layer._gradient_checkpointing_func(function, *arguments)
+        return result
+    return function(*arguments)
 
 
 def _apply(
@@ -112,7 +116,8 @@ def _convolve(
     if values.is_cuda:
         from fla.modules.causal_conv1d import causal_conv1d
 
-        found: Tensor = causal_conv1d(values[None], kernel, activation="silu", cu_seqlens=borders.tensor)[0][0]
+        weight = kernel.to(values.dtype)  # autocast does not reach the kernel
+        found: Tensor = causal_conv1d(values[None], weight, activation="silu", cu_seqlens=borders.tensor)[0][0]
         return found
     width = kernel.shape[1]
     parts = [
@@ -137,7 +142,7 @@ def _delta_rule(
         found: Tensor = chunk_gated_delta_rule(*row, use_qk_l2norm_in_kernel=True, cu_seqlens=borders.tensor)[0][0]
         return found
     parts = [
-        torch_chunk_gated_delta_rule(*(tensor[:, part] for tensor in row), use_qk_l2norm_in_kernel=True)[0][0]
+        _delta_rule_alone(*(tensor[:, part] for tensor in row), use_qk_l2norm_in_kernel=True)[0][0]
         for part in borders.slices
     ]
     return torch.cat(parts)
@@ -153,29 +158,33 @@ def _attend(
     query, key = apply_rotary_pos_emb(
         net.q_norm(query).transpose(0, 1)[None], key.transpose(0, 1)[None], *rotation
     )  # (1, heads, length, head dim)
-    mixed = _mix(query[0].transpose(0, 1), key[0].transpose(0, 1), value, net.scaling, borders)
+    # Rotation leaves what autocast had narrowed in float32 again.
+    query, key = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key))
+    mixed = attention_within(borders, query, key, value, scale=net.scaling, causal=True)
     projected: Tensor = net.o_proj(mixed.flatten(1) * gate.flatten(1).sigmoid())
     return projected
 
 
-def _mix(
+def attention_within(
+    borders: Borders,
     query: Float[Tensor, "length heads dim"],
     key: Float[Tensor, "length key_heads dim"],
     value: Float[Tensor, "length key_heads dim"],
+    *,
     scale: float,
-    borders: Borders,
+    causal: bool,
 ) -> Float[Tensor, "length heads dim"]:
-    """Causal attention inside every sequence; in float32, which flash kernels lack, sequence by sequence."""
+    """Attention inside every sequence; in float32, which flash kernels lack, sequence by sequence."""
     if query.is_cuda and query.dtype in _FLASH_DTYPES:
         found: Tensor = varlen_attn(
             query, key, value, borders.tensor, borders.tensor, borders.longest, borders.longest,
-            scale=scale, window_size=(-1, 0), enable_gqa=True,
+            scale=scale, window_size=(-1, 0) if causal else (-1, -1), enable_gqa=True,
         )  # type: ignore[assignment]  # fmt: skip
         return found
     parts = []
     for part in borders.slices:
         q, k, v = (tensor[part].transpose(0, 1)[None] for tensor in (query, key, value))
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=True)
         parts.append(attended[0].transpose(0, 1))
     return torch.cat(parts)
 

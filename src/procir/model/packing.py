@@ -54,9 +54,9 @@ def by_grid(views: Sequence[ViewPixels], chunk: int) -> list[list[ViewPixels]]:
     return chunks
 
 
-def stack_pixels(views: Sequence[ViewPixels], device: torch.device) -> UInt8[Tensor, "views height width 3"]:
-    """Views of one grid as one byte tensor on the device."""
-    return torch.from_numpy(np.stack([view.pixels for view in views])).to(device)
+def stack_pixels(views: Sequence[ViewPixels]) -> UInt8[Tensor, "views height width 3"]:
+    """Views of one grid as one byte tensor on the host."""
+    return torch.from_numpy(np.stack([view.pixels for view in views]))
 
 
 def patches(
@@ -109,27 +109,24 @@ def pad(
     dialogues: Sequence[Dialogue],
     members: Sequence[int],
     feature_rows: Mapping[bytes, range],
-    device: torch.device,
     *,
     left: bool = False,
 ) -> Batch:
-    """The dialogues at `members`, padded; `feature_rows` maps views' digests to feature rows."""
+    """The dialogues at `members`, padded, on the host; `feature_rows` maps views' digests to feature rows."""
     lengths = [len(dialogues[member]) for member in members]
     longest = max(lengths)
     starts = [row * longest + (longest - length if left else 0) for row, length in enumerate(lengths)]
-    batch = _lay_out(dialogues, members, feature_rows, device, starts, (len(members), longest))
+    batch = _lay_out(dialogues, members, feature_rows, starts, (len(members), longest))
     if not left or min(lengths) == longest:
         return batch
     mask = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
-    return replace(batch, mask=mask.long().to(device))
+    return replace(batch, mask=mask.long())
 
 
-def pack(
-    dialogues: Sequence[Dialogue], members: Sequence[int], feature_rows: Mapping[bytes, range], device: torch.device
-) -> Batch:
-    """The dialogues at `members` end to end in one row; `feature_rows` maps views' digests to feature rows."""
-    borders = Borders.of([len(dialogues[member]) for member in members], device)
-    batch = _lay_out(dialogues, members, feature_rows, device, borders.at[:-1], (1, borders.at[-1]))
+def pack(dialogues: Sequence[Dialogue], members: Sequence[int], feature_rows: Mapping[bytes, range]) -> Batch:
+    """The dialogues at `members` end to end in one row, on the host; `feature_rows` as in `pad`."""
+    borders = Borders.of(len(dialogues[member]) for member in members)
+    batch = _lay_out(dialogues, members, feature_rows, borders.at[:-1], (1, borders.at[-1]))
     return replace(batch, borders=borders)
 
 
@@ -137,25 +134,25 @@ def _lay_out(
     dialogues: Sequence[Dialogue],
     members: Sequence[int],
     feature_rows: Mapping[bytes, range],
-    device: torch.device,
     starts: Sequence[int],
     shape: tuple[int, int],
 ) -> Batch:
     """A batch of so many rows and columns, with every dialogue at its flat start."""
     tokens, positions = np.zeros(math.prod(shape), np.int64), np.zeros((3, math.prod(shape)), np.int64)
-    image_at, embedding_at, features = [np.zeros(0, np.int64)], [], []
+    image_at, feature_at, embedding_at = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], []
     for start, member in zip(starts, members, strict=True):
         dialogue = dialogues[member]
         real = slice(start, start + len(dialogue))
         tokens[real], positions[:, real] = dialogue.token_ids, dialogue.position_ids
         image_at.append(start + np.flatnonzero(dialogue.is_image))
         embedding_at += [start + at for at in dialogue.embedding_at]
-        features += [feature_rows[view.digest] for view in dialogue.views]
+        rows = [feature_rows[view.digest] for view in dialogue.views]
+        feature_at += [np.arange(own.start, own.stop) for own in rows]
     return Batch(
         members=tuple(members),
-        token_ids=torch.from_numpy(tokens.reshape(shape)).to(device),
-        position_ids=torch.from_numpy(positions.reshape(3, *shape)).to(device),
-        image_at=torch.from_numpy(np.concatenate(image_at)).to(device),
-        feature_at=torch.from_numpy(np.array([row for rows in features for row in rows], np.int64)).to(device),
-        embedding_at=torch.tensor(embedding_at, device=device),
+        token_ids=torch.from_numpy(tokens.reshape(shape)),
+        position_ids=torch.from_numpy(positions.reshape(3, *shape)),
+        image_at=torch.from_numpy(np.concatenate(image_at)),
+        feature_at=torch.from_numpy(np.concatenate(feature_at)),
+        embedding_at=torch.tensor(embedding_at),
     )

@@ -33,6 +33,7 @@ from procir.model.dialogue import Dialogue
 from procir.model.packing import Batch, length_groups, pad, unique_views
 from procir.model.pixels import ViewPixels
 from procir.model.reader import Reader
+from procir.model.transfer import to_device
 from procir.records import write_bytes
 
 Storage = Literal["full", "bf16", "int8"]
@@ -137,7 +138,7 @@ def start(model: Reader, dialogues: Sequence[Dialogue]) -> list[Snapshot]:
     with torch.inference_mode():
         for group in length_groups([len(dialogue) for dialogue in dialogues], max_tokens=model.max_batch_tokens):
             # Padding on the left: what stood to the right of a dialogue would enter its recurrent state.
-            batch = pad(dialogues, group, rows, model.device, left=True)
+            batch = to_device(pad(dialogues, group, rows, left=True), model.device)
             cache = DynamicCache(config=model.network.config)
             embeddings = model.read(batch, features, cache)
             lengths = [len(dialogues[member]) for member in group]
@@ -248,7 +249,7 @@ def _continue(
 ) -> tuple[Float[Tensor, "group dim"], DynamicCache]:
     """Embeddings of a group's turns, and the state after them if all turns of the group are equally long."""
     before = [snapshots[member] for member in group]
-    batch = pad(turns, group, {}, model.device)
+    batch = to_device(pad(turns, group, {}), model.device)
     cache = _join(model, before)
     lengths = [snapshot.length for snapshot in before]
     batch = replace(batch, mask=_mask(lengths, batch))

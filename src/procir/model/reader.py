@@ -15,21 +15,13 @@ from torch import Tensor
 from procir.errors import ConfigError
 from procir.model import checkpoint
 from procir.model.dialogue import Dialogue, DialogueBuilder
+from procir.model.layout import Layout, lay_out
 from procir.model.packed import packed_states, worthwhile
-from procir.model.packing import (
-    Batch,
-    by_grid,
-    length_groups,
-    pack,
-    pad,
-    patches,
-    stack_pixels,
-    token_groups,
-    unique_views,
-)
+from procir.model.packing import Batch
 from procir.model.pixels import PixelSettings, PixelStore, ViewPixels
 from procir.model.tokenizers import EMBEDDING_TOKEN
-from procir.model.vision import view_features
+from procir.model.transfer import pinned, to_device
+from procir.model.vision import Pictures, lay_out_views, picture_features
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Tokens of one forward pass by device: on a CPU small passes stay in its caches, a GPU wants large ones."""
@@ -58,7 +50,8 @@ class Reader:
     """A Qwen3.5 model with an embedding token, and the one way to build and read its dialogues.
 
     `max_batch_tokens` bounds the tokens of one forward pass (see `BATCH_TOKENS`); `cache_bytes` bounds the decoded
-    views kept. `packed` reads dialogues end to end instead of padded; None packs where that is faster.
+    views kept. `packed` reads dialogues end to end instead of padded, and views end to end instead of equal sizes
+    together; None packs where that is faster.
     """
 
     def __init__(
@@ -104,36 +97,32 @@ class Reader:
 
     @property
     def packed(self) -> bool:
-        """Whether dialogues are read end to end."""
+        """Whether dialogues and views are read end to end."""
         return worthwhile(self.device) if self._packed is None else self._packed
 
     def embed(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
         """Hidden states at the embedding tokens, dialogue by dialogue and turn by turn, with gradients.
 
-        A dialogue that stands twice in the sequence is read once, one that another begins with is read within that, and
-        every distinct view goes through the vision tower once, however many dialogues show it. That a document is the
-        first turn of a query on the same product is exact: nothing later reaches it.
+        Nothing is read twice: see `procir.model.layout.lay_out`.
         """
-        distinct = {id(dialogue): dialogue for dialogue in dialogues}
-        within = beginnings(list(distinct.values()))
-        read = [dialogue for dialogue in distinct.values() if id(dialogue) not in within]
-        states = self._states(read)
-        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in read)])
-        place = {id(dialogue): np.arange(*first[i : i + 2]) for i, dialogue in enumerate(read)}
-        for short, whole in within.items():
-            place[short] = place[id(whole)][: len(distinct[short].embedding_at)]
-        wanted = np.concatenate([place[id(dialogue)] for dialogue in dialogues])
-        return states[torch.from_numpy(wanted).to(self.device)]
+        return self.states(self.lay_out(dialogues))
 
-    def _states(self, dialogues: Sequence[Dialogue]) -> Float[Tensor, "embeddings dim"]:
-        features, rows = self.view_features(unique_views(dialogues))
-        lay_out, group = (pack, token_groups) if self.packed else (pad, length_groups)
-        groups = group([len(dialogue) for dialogue in dialogues], max_tokens=self.max_batch_tokens)
-        batches = [lay_out(dialogues, members, rows, self.device) for members in groups]
-        states = torch.cat([self.read(batch, features) for batch in batches])
-        first = np.cumsum([0, *(len(dialogue.embedding_at) for dialogue in dialogues)])
-        order = np.concatenate([np.arange(*first[member : member + 2]) for group in groups for member in group])
-        return states[torch.from_numpy(np.argsort(order)).to(self.device)]
+    def lay_out(self, dialogues: Sequence[Dialogue]) -> Layout:
+        """What `states` reads for dialogues; any thread may call this while another one uses the model."""
+        layout = lay_out(
+            self.network.model.visual,
+            dialogues,
+            packed=self.packed,
+            max_tokens=self.max_batch_tokens,
+            patches=VISION_CHUNK,
+        )
+        return pinned(layout, self.device)
+
+    def states(self, layout: Layout) -> Float[Tensor, "embeddings dim"]:
+        """What `embed` gives for the dialogues that were laid out; a layout may be read any number of times."""
+        features = self._see(layout.pictures)
+        found = [self.read(to_device(batch, self.device), features) for batch in layout.batches]
+        return torch.cat(found)[to_device(layout.wanted, self.device)]
 
     def read(
         self, batch: Batch, features: Float[Tensor, "tokens hidden"] | None, cache: Any = None
@@ -159,28 +148,14 @@ class Reader:
     def view_features(
         self, views: Sequence[ViewPixels]
     ) -> tuple[Float[Tensor, "tokens hidden"] | None, dict[bytes, range]]:
-        """What the vision tower sees in views, and the rows of each view's tokens by digest."""
+        """What the vision tower sees in distinct views, and the rows of each view's tokens by digest."""
+        pictures, rows = lay_out_views(self.network.model.visual, views, packed=self.packed, chunk=VISION_CHUNK)
+        return self._see(pictures), rows
+
+    def _see(self, pictures: Sequence[Pictures]) -> Float[Tensor, "tokens hidden"] | None:
         tower = self.network.model.visual
-        rows: dict[bytes, range] = {}
-        features: list[Tensor] = []
-        start = 0
-        for group in by_grid(views, VISION_CHUNK):
-            values = patches(stack_pixels(group, self.device), self.settings.pixels, tower.dtype)
-            features.append(view_features(tower, values, group[0].token_grid).flatten(0, 1))
-            tokens = group[0].token_grid[0] * group[0].token_grid[1]
-            for view in group:
-                rows[view.digest] = range(start, start + tokens)
-                start += tokens
-        return (torch.cat(features) if features else None), rows
-
-
-def beginnings(dialogues: Sequence[Dialogue]) -> dict[int, Dialogue]:
-    """By the id of each dialogue that another one begins with, the longest such other one."""
-    longer: dict[bytes, Dialogue] = {}
-    for dialogue in sorted(dialogues, key=lambda dialogue: len(dialogue.embedding_at)):
-        if dialogue.is_turns:
-            longer |= dict.fromkeys(dialogue.turn_digests[:-1], dialogue)
-    return {id(dialogue): longer[dialogue.digest] for dialogue in dialogues if longer and dialogue.digest in longer}
+        seen = [picture_features(tower, to_device(each, self.device), self.settings.pixels) for each in pictures]
+        return torch.cat(seen) if seen else None
 
 
 def unit_rows(states: Float[Tensor, "n dim"]) -> Float32[np.ndarray, "n dim"]:

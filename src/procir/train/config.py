@@ -9,9 +9,10 @@ from procir.errors import ConfigError
 
 TextLength = Literal["short", "long", "both"]
 OptimizerName = Literal["adamw", "muon"]
+Recompute = Literal["off", "selective", "full"]
 
 CONDUCT = frozenset(
-    {"chunk", "recompute", "log_every", "evaluate_every", "keep_best", "save_every", "keep_checkpoints"}
+    {"chunk", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every", "keep_checkpoints"}
 )
 """Settings that say how a run is carried out, not what it computes; they may change when it is resumed."""
 
@@ -86,8 +87,11 @@ class TrainConfig:
     chunk: int | None = None
     """Triplets that a process sends back through the model together. The gradient stays that of the whole batch, and
     the memory is that of a chunk, for one more forward pass; None takes all at once."""
-    recompute: bool = False
-    """Keep only what goes into each layer and compute the rest again on the way back: less memory, more time."""
+    recompute: Recompute = "off"
+    """What is computed again on the way back, for less memory and more time: nothing; all but linear layers and
+    attention; or everything within each layer."""
+    compile: bool = False
+    """Compile MLPs and norms with torch.compile: the first steps take minutes, later ones less time."""
     log_every: int = 10
     """Steps between rows of the log."""
     evaluate_every: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ from procir.model.ahead import ahead
 from procir.model.embedder import ProCIR
 from procir.records import write_json
 from procir.train import optimizers, state
-from procir.train.config import TrainConfig
+from procir.train.compilation import compiled
+from procir.train.config import Recompute, TrainConfig
 from procir.train.contrast import require_contrast
 from procir.train.data import ExampleBuilder, StepExamples, repeated
 from procir.train.distributed import ALONE, Team
@@ -27,6 +28,8 @@ from procir.train.log import StepReport, TrainingLog, read_log
 from procir.train.manifest import Manifest, keep, told_by
 from procir.train.memory import Memory, estimate
 from procir.train.origin import Origin, origin
+from procir.train.passes import Pass, lay_out_all
+from procir.train.recomputation import recompute
 from procir.train.sft_config import RunConfig
 from procir.train.stopping import told_to_stop
 from procir.types import Split
@@ -103,7 +106,8 @@ def _go_on(
     config, team = run.config, run.team
     told_alone = told_to_stop(insist=team.count == 1)
     writing = TrainingLog(run.out, resumed.step) if team.first else nullcontext()
-    with told_alone as told, training_mode(run.model, recompute=config.recompute), writing as log:
+    mode = training_mode(run.model, config.recompute, compile_regions=config.compile)
+    with told_alone as told, mode, writing as log:
         record = _Record(run, start, evaluate, log)
         if log and resumed.damaged:
             log.warn(resumed.step, str(resumed))
@@ -155,9 +159,9 @@ class _Run:
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
-        for step, examples in ahead(lambda step: self.builder.examples(step, self.team), range(first, self.total)):
+        for step, (examples, passes) in ahead(self._prepare, range(first, self.total)):
             rate = learning_rate(step, self.total, self.config)
-            outcome, norm = self._step(step, examples, rate)
+            outcome, norm = self._step(step, examples, passes, rate)
             elapsed = (time.perf_counter() - started) / (step + 1 - first)
             yield StepReport(
                 step=step + 1,
@@ -171,8 +175,12 @@ class _Run:
                 repeated=repeated(examples.sources, examples.targets),
             )
 
-    def _step(self, step: int, examples: StepExamples, rate: float) -> tuple[Outcome, float]:
-        outcome = accumulate(self.model, examples, self.config, self.team)
+    def _prepare(self, step: int) -> tuple[StepExamples, list[Pass]]:
+        examples = self.builder.examples(step, self.team)
+        return examples, lay_out_all(self.model, examples, self.config)
+
+    def _step(self, step: int, examples: StepExamples, passes: Sequence[Pass], rate: float) -> tuple[Outcome, float]:
+        outcome = accumulate(self.model, examples, self.config, self.team, passes)
         norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.clip).item()
         if not math.isfinite(outcome.losses["loss"]) or not math.isfinite(norm):
             raise TrainingError(
@@ -243,15 +251,15 @@ class _Record:
 
 
 @contextmanager
-def training_mode(model: ProCIR, *, recompute: bool) -> Iterator[None]:
+def training_mode(model: ProCIR, how: Recompute, *, compile_regions: bool = False) -> Iterator[None]:
     """The network in training mode; it is ready to encode afterwards, however that ends."""
     model.network.train()
-    if recompute:
-        model.network.activation_checkpointing_enable()
+    recompute(model.network, how)
     try:
-        yield
+        with compiled(model.network, wanted=compile_regions):
+            yield
     finally:
-        model.network.activation_checkpointing_disable()
+        recompute(model.network, "off")
         model.network.eval()
 
 

@@ -8,7 +8,7 @@ are first computed without what a backward pass needs, and chunk by chunk a seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -20,7 +20,8 @@ from procir.model.embedder import ProCIR
 from procir.train.config import TrainConfig
 from procir.train.data import StepExamples
 from procir.train.distributed import ALONE, Team
-from procir.train.objective import embeddings, objective, product_numbers, similarities
+from procir.train.objective import objective, product_numbers, similarities
+from procir.train.passes import Pass, embeddings, lay_out_all
 from procir.train.sft_config import RunConfig
 
 
@@ -32,26 +33,32 @@ class Outcome:
     similarities: Mapping[str, float]
 
 
-def accumulate(model: ProCIR, examples: StepExamples, config: TrainConfig, team: Team = ALONE) -> Outcome:
+def accumulate(
+    model: ProCIR,
+    examples: StepExamples,
+    config: TrainConfig,
+    team: Team = ALONE,
+    passes: Sequence[Pass] | None = None,
+) -> Outcome:
     """Put the gradient of the batch's objective into the weights; it is the same in every process.
 
-    `examples` has this process's dialogues and all product numbers. Memory for the backward pass is that of
-    `config.chunk` triplets; a view that several chunks show is read in each.
+    `examples` has this process's dialogues and all product numbers; `passes` are its rows as `lay_out_all` gives them,
+    which is done here unless it was done before. Memory for the backward pass is that of a chunk's
+    triplets; a view that several chunks show is read in each.
     """
-    count = len(examples.queries)
-    size = config.chunk or count
-    pieces = [slice(start, start + size) for start in range(0, count, size)]
-    alone = len(pieces) == 1
+    if passes is None:
+        passes = lay_out_all(model, examples, config)
+    alone = len(passes) == 1
     with torch.set_grad_enabled(alone):
-        parts = [_embeddings(model, examples, piece, config) for piece in pieces]
+        parts = [_embeddings(model, one, config) for one in passes]
     sources, targets = product_numbers(examples, model.device)
     found = team.whole(torch.cat(parts), len(targets)).requires_grad_()
     values = objective(found, sources, targets, config)
     (gradient,) = torch.autograd.grad(values["loss"], found)
     own = gradient[team.rows(len(targets))]
-    for piece, part in zip(pieces, parts, strict=True):
-        states = part if alone else _embeddings(model, examples, piece, config)
-        states.backward(own[piece])  # type: ignore[no-untyped-call]
+    for one, part in zip(passes, parts, strict=True):
+        states = part if alone else _embeddings(model, one, config)
+        states.backward(own[one.rows])  # type: ignore[no-untyped-call]
     team.sum_gradients([weight for weight in model.network.parameters() if weight.requires_grad])
     return Outcome(
         losses={name: value.item() for name, value in values.items()},
@@ -68,9 +75,9 @@ def require_repeatable(model: ProCIR) -> None:
         )
 
 
-def _embeddings(model: ProCIR, examples: StepExamples, rows: slice, config: TrainConfig) -> torch.Tensor:
+def _embeddings(model: ProCIR, one: Pass, config: TrainConfig) -> torch.Tensor:
     with precision(model, config):
-        return embeddings(model, examples, config, rows)
+        return embeddings(model, one)
 
 
 def precision(model: ProCIR, config: RunConfig) -> AbstractContextManager[object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.optim import Muon, Optimizer
 
 from procir.model.embedder import ProCIR
 from procir.model.packing import unique_views
-from procir.train.config import TrainConfig
+from procir.train.config import Recompute, TrainConfig
 from procir.train.data import StepExamples
 from procir.train.distributed import Team
 
@@ -44,8 +44,9 @@ def estimate(
     """The memory of a run whose steps are like the one of `examples`.
 
     Activations are those of the largest chunk: what plain layers keep for the backward pass by `language_numbers` and
-    `vision_numbers`; with `config.recompute` what goes into every layer and one layer's own. A vision tower that does
-    not learn keeps nothing; adapters keep their rank for each token and matrix.
+    `vision_numbers`. With `config.recompute` they are what goes into every layer, with "selective" also what its linear
+    layers and its attention give, and what one layer keeps that is computed again. A vision tower that does not learn
+    keeps nothing; adapters keep their rank for each token and matrix.
     """
     weights = list(model.network.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
@@ -57,23 +58,33 @@ def estimate(
     )
 
 
-def language_numbers(text: Any) -> list[int]:
+def language_numbers(text: Any, how: Recompute = "off") -> list[int]:
     """Numbers that each layer of the language model keeps for one token.
 
     8 h + 4 f + 5 m: h is the hidden size, f that of the MLP, m the widths of what enters the mixing of tokens together.
+    With "selective" 3 h + 2 f + m, and in full attention the heads' widths a once more; with "full" h.
     """
     keys = text.linear_num_key_heads * text.linear_key_head_dim
     values = text.linear_num_value_heads * text.linear_value_head_dim
+    heads = text.num_attention_heads * text.head_dim
     mixed = {
-        "linear_attention": 2 * keys + 2 * values,
-        "full_attention": 2 * (text.num_attention_heads + text.num_key_value_heads) * text.head_dim,
+        "linear_attention": (2 * keys + 2 * values, 0),
+        "full_attention": (2 * (text.num_attention_heads + text.num_key_value_heads) * text.head_dim, heads),
     }
-    return [8 * text.hidden_size + 4 * text.intermediate_size + 5 * mixed[kind] for kind in text.layer_types]
+    h, f = text.hidden_size, text.intermediate_size
+    numbers: dict[Recompute, Callable[[int, int], int]] = {
+        "off": lambda m, _: 8 * h + 4 * f + 5 * m,
+        "selective": lambda m, a: 3 * h + 2 * f + m + a,
+        "full": lambda *_: h,
+    }
+    return [numbers[how](*mixed[kind]) for kind in text.layer_types]
 
 
-def vision_numbers(vision: Any) -> list[int]:
-    """Numbers that each layer of the vision tower keeps for one patch: 10 h + 3 f."""
-    return [10 * vision.hidden_size + 3 * vision.intermediate_size] * int(vision.depth)
+def vision_numbers(vision: Any, how: Recompute = "off") -> list[int]:
+    """Numbers that each layer of the vision tower keeps for one patch: 10 h + 3 f, 7 h + f ("selective") or h."""
+    h, f = vision.hidden_size, vision.intermediate_size
+    numbers: dict[Recompute, int] = {"off": 10 * h + 3 * f, "selective": 7 * h + f, "full": h}
+    return [numbers[how]] * int(vision.depth)
 
 
 def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConfig) -> int:
@@ -87,21 +98,19 @@ def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConf
         dialogues = list({id(dialogue): dialogue for dialogue in chunk}.values())
         tokens = sum(map(len, dialogues))
         patches = sum(4 * view.token_grid[0] * view.token_grid[1] for view in unique_views(dialogues))
-        kept = tokens * _kept(_with_adapters(language_numbers(text), text, config), text.hidden_size, config)
-        seen = patches * _kept(vision_numbers(vision), vision.hidden_size, config) if learns else 0
-        largest = max(largest, kept + seen)
+        language = sum(_with_adapters(language_numbers(text, config.recompute), text, config))
+        seen = patches * sum(vision_numbers(vision, config.recompute)) if learns else 0
+        again = [tokens * max(language_numbers(text)), patches * max(vision_numbers(vision)) if learns else 0]
+        kept = tokens * language + seen
+        largest = max(largest, kept if config.recompute == "off" else kept + max(again))
     return largest
 
 
 def _with_adapters(layers: Sequence[int], text: Any, config: TrainConfig) -> list[int]:
-    """A linear-attention layer has eight matrices with adapters, a full one seven."""
+    """A linear-attention layer has eight matrices with adapters, a full one seven; recomputed whole it keeps none."""
     matrices = {"linear_attention": 8, "full_attention": 7}
-    rank = config.lora_rank or 0
+    rank = 0 if config.recompute == "full" else config.lora_rank or 0
     return [own + rank * matrices[kind] for own, kind in zip(layers, text.layer_types, strict=True)]
-
-
-def _kept(layers: Sequence[int], hidden: int, config: TrainConfig) -> int:
-    return len(layers) * hidden + max(layers) if config.recompute else sum(layers)
 
 
 def _optimizer_numbers(optimizer: Optimizer) -> int:

@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from procir.model.dialogue import Dialogue
 from procir.model.embedder import ProCIR
 from procir.model.losses import false_negatives, symmetric_info_nce
 from procir.train.config import TrainConfig
 from procir.train.data import StepExamples
-
-ALL = slice(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the embeddings of a triplet, or of a conversation, stand beside each other; None where a variant lacks it.
-
-    A conversation has a query, a document and a caption for each of its texts.
-    """
-
-    source: int | None
-    queries: range
-    documents: range
-    source_caption: int | None
-    captions: range
-    count: int
-
-    @classmethod
-    def of(cls, config: TrainConfig) -> Places:
-        """The places of a run: s, q of each text, d of each target, t of the source, t of each target."""
-        two, aligned, turns = config.variant.two_turns, config.variant.alignment, config.turns
-        queries = range(int(two), int(two) + turns)
-        documents = range(queries.stop, queries.stop + turns)
-        first = documents.stop + int(two and aligned)
-        captions = range(first, first + turns * int(aligned))
-        return cls(
-            source=0 if two else None,
-            queries=queries,
-            documents=documents,
-            source_caption=documents.stop if two and aligned else None,
-            captions=captions,
-            count=captions.stop,
-        )
-
-
-def embeddings(
-    model: ProCIR, examples: StepExamples, config: TrainConfig, rows: slice = ALL
-) -> Float[Tensor, "rows places dim"]:
-    """The embeddings of some triplets in their `Places`; zeros where a conversation has ended.
-
-    A dialogue that stands in several of these rows is read once.
-    """
-    at = Places.of(config)
-    count = len(examples.queries[rows])
-    listed: list[tuple[int, int, Dialogue]] = [(row, 0, query) for row, query in enumerate(examples.queries[rows])]
-    for places, part in ((at.documents, examples.documents), (at.captions, examples.target_captions)):
-        listed += [(row, places[turn], own) for row, each in enumerate(part[rows]) for turn, own in enumerate(each)]
-    listed += [(row, at.source_caption or 0, own) for row, own in enumerate(examples.source_captions[rows])]
-    states = model.embed([dialogue for *_, dialogue in listed])
-    flat = [row * at.count + first + turn for row, first, own in listed for turn in range(len(own.embedding_at))]
-    found = states.new_zeros(count * at.count, model.dim)
-    return found.index_copy(0, torch.tensor(flat, device=states.device), states).view(count, at.count, model.dim)
+from procir.train.passes import Places, embeddings, lay_out
 
 
 def objective(
@@ -135,7 +80,8 @@ def similarities(
 def losses(model: ProCIR, examples: StepExamples, config: TrainConfig) -> dict[str, Float[Tensor, ""]]:
     """The `objective` of a batch that this process has all dialogues of, with gradients."""
     sources, targets = product_numbers(examples, model.device)
-    return objective(embeddings(model, examples, config), sources, targets, config)
+    found = embeddings(model, lay_out(model, examples, config, slice(None)))
+    return objective(found, sources, targets, config)
 
 
 def product_numbers(

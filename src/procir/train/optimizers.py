@@ -30,7 +30,7 @@ def build(
         {"params": [weight for weight in rest if weight.ndim >= 2], "weight_decay": weight_decay},
         {"params": [weight for weight in rest if weight.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizers: list[Optimizer] = [torch.optim.AdamW(groups, lr=learning_rate)]
+    optimizers: list[Optimizer] = [torch.optim.AdamW(groups, lr=learning_rate, fused=True)]
     if mixing:
         muon = torch.optim.Muon(mixing, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         optimizers.insert(0, muon)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from procir.catalog.conversations import SHARE
 from procir.errors import ConfigError
-from procir.train.config import TrainConfig
+from procir.train.config import Recompute, TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,9 @@ class SftConfig:
     """Arithmetic of the forward pass; weights and optimiser stay fp32."""
     freeze_vision: bool = False
     """Leave the vision tower as it is; the paper trains all weights."""
-    recompute: bool = False
-    """Keep only what goes into each layer and compute the rest again on the way back: less memory, more time."""
+    recompute: Recompute = "off"
+    """What is computed again on the way back, for less memory and more time: nothing; all but linear layers and
+    attention; or everything within each layer."""
     log_every: int = 10
     """Steps between rows of the log."""
     save_every: int | None = None
