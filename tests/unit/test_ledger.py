@@ -299,7 +299,8 @@ def test_a_full_disk_stops_cleanly(path):
 
 
 def digests(ledger, files):
-    return {file: seen.digest for file, seen in ledger.pictures(files).items()}
+    listed = list(files)
+    return {file: seen.digest for file, seen in zip(listed, ledger.pictures(iter(listed)), strict=True)}
 
 
 def test_sizes_of_pictures_are_kept(path, tmp_path, monkeypatch):
@@ -308,7 +309,7 @@ def test_sizes_of_pictures_are_kept(path, tmp_path, monkeypatch):
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     for _ in range(2):
         with Ledger.open(path) as ledger:
-            assert [seen.size for seen in ledger.pictures(files).values()] == [(30, 20), None]
+            assert [seen.size for seen in ledger.pictures(files)] == [(30, 20), None]
         monkeypatch.setattr("procir.annotators.ledger.image_size", None)  # not asked again
 
 
@@ -326,7 +327,7 @@ def test_files_are_read_once(path, tmp_path, monkeypatch):
         assert read == []
         files[1].write_text("1.jpX")
         os.utime(files[1], ns=(time.time_ns(), files[1].stat().st_mtime_ns + 1))
-        found = digests(ledger, iter(files))
+        found = digests(ledger, files)
         assert read == [files[1]]
         assert found == expected | {files[1]: content_hash(files[1])}
         assert found[files[1]] != expected[files[1]]

@@ -103,8 +103,8 @@ class PaidAnswers(Protocol):
         """Note what an answer used."""
         ...
 
-    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
-        """Content hash and size of each picture."""
+    def pictures(self, paths: Iterable[Path]) -> list[Seen]:
+        """Content hash and size of each picture, in their order."""
         ...
 
     def lost(self) -> list[Call]:
@@ -234,29 +234,25 @@ class Ledger:
         sql = "SELECT stage, count(answer), count(reason) FROM outcomes GROUP BY stage ORDER BY stage"
         return {stage: (answered, failed) for stage, answered, failed in self._rows(sql, [])}
 
-    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+    def pictures(self, paths: Iterable[Path]) -> list[Seen]:
         """Content hash and size of each picture; files of known path, size and time of change are not opened.
 
         Raises MissingDataError for a file that cannot be read.
         """
-        found: dict[Path, Seen] = {}
-        for part in pieces(paths, CHUNK):
-            found.update(self._part_pictures(part))
-        return found
+        return [seen for part in pieces(paths, CHUNK) for seen in self._part_pictures(part)]
 
-    def _part_pictures(self, paths: Sequence[Path]) -> dict[Path, Seen]:
-        marks = {path: _mark(path) for path in paths}
+    def _part_pictures(self, paths: Sequence[Path]) -> list[Seen]:
+        marks = [_mark(path) for path in paths]
         sql = f"SELECT path, size, mtime_ns, digest, width, height FROM files WHERE path IN ({_marks(marks)})"  # noqa: S608
-        known = {tuple(row[:3]): row[3:] for row in self._rows(sql, [mark[0] for mark in marks.values()])}
-        found = {path: _seen(*known[mark]) for path, mark in marks.items() if mark in known}
-        new = [path for path in marks if path not in found]
+        found = {row[:3]: _seen(*row[3:]) for row in self._rows(sql, [name for name, *_ in marks])}
+        new = {mark: path for mark, path in zip(marks, paths, strict=True) if mark not in found}
         if new:
             with ThreadPoolExecutor() as pool:
-                found.update(zip(new, pool.map(_look, new), strict=True))
+                found.update(zip(new, pool.map(_look, new.values()), strict=True))
             sql = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)"
-            rows = ((*marks[path], _bytes(found[path].digest), *(found[path].size or (None, None))) for path in new)
+            rows = ((*mark, _bytes(found[mark].digest), *(found[mark].size or (None, None))) for mark in new)
             self._writing().submit(*((sql, row) for row in rows)).result()
-        return found
+        return [found[mark] for mark in marks]
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with explained(self.path), self._reading:

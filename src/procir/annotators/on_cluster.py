@@ -72,9 +72,9 @@ class RemoteLedger:
         """Note what an answer used."""
         self.owner.ledger.remote("spend", key, spent)
 
-    def pictures(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+    def pictures(self, paths: Iterable[Path]) -> list[Seen]:
         """Content hash and size of each picture, as the owner's machine sees it."""
-        found: dict[Path, Seen] = self._now("pictures", list(paths))
+        found: list[Seen] = self._now("pictures", list(paths))
         return found
 
     def lost(self) -> list[Call]:

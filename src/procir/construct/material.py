@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from procir.annotators.ledger import PaidAnswers, Seen
 from procir.construct.panorama import Panorama, panorama
@@ -41,7 +42,7 @@ def materials(ledger: PaidAnswers, products: Iterable[Product], skip: Skip) -> I
 
 def _hashed(ledger: PaidAnswers, products: Sequence[Product], skip: Skip) -> Iterator[Material]:
     try:
-        seen = ledger.pictures(view.path for product in products for view in product.views)
+        seen = iter(ledger.pictures(view.path for product in products for view in product.views))
     except DataError as error:
         if len(products) == 1:
             skip(str(products[0].key), str(error))
@@ -50,7 +51,7 @@ def _hashed(ledger: PaidAnswers, products: Sequence[Product], skip: Skip) -> Ite
             yield from _hashed(ledger, [product], skip)
         return
     for product in products:
-        yield Material(product, tuple(seen[view.path] for view in product.views))
+        yield Material(product, tuple(islice(seen, len(product.views))))
 
 
 class Captioned:

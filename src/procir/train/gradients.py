@@ -43,8 +43,8 @@ def accumulate(
     """Put the gradient of the batch's objective into the weights; it is the same in every process.
 
     `examples` has this process's dialogues and all product numbers; `passes` are its rows as `lay_out_all` gives them,
-    which is done here unless it was done before. Memory for the backward pass is that of a chunk's
-    triplets; a view that several chunks show is read in each.
+    which is done here unless it was done before. Memory for the backward pass is that of a chunk's triplets; a view
+    that several chunks show is read in each.
     """
     if passes is None:
         passes = lay_out_all(model, examples, config)
