@@ -12,8 +12,11 @@ OptimizerName = Literal["adamw", "muon"]
 Recompute = Literal["off", "selective", "full"]
 
 CONDUCT = frozenset(
-    {"chunk", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every", "keep_checkpoints"}
-)
+    {
+        "chunk", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every", "keep_checkpoints",
+        "diverged_above",
+    }
+)  # fmt: skip
 """Settings that say how a run is carried out, not what it computes; they may change when it is resumed."""
 
 
@@ -102,6 +105,9 @@ class TrainConfig:
     """Steps between checkpoints; without it a run cannot be resumed."""
     keep_checkpoints: int = 2
     """How many of the newest checkpoints stay on disk."""
+    diverged_above: float | None = 2.0
+    """Stop when the retrieval loss, averaged over the last 20 steps since the start or a resume, is above so many
+    times that of chance, ln(batch_size); None goes on whatever happens."""
 
     def __post_init__(self) -> None:
         positive = (
@@ -117,7 +123,7 @@ class TrainConfig:
             )
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: the other products of a batch are the negatives")
-        for name in ("max_steps", "evaluate_every", "save_every", "chunk", "lora_rank"):
+        for name in ("max_steps", "evaluate_every", "save_every", "chunk", "lora_rank", "diverged_above"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} must be positive, not {value}; leave it out to switch it off")

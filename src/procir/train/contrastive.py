@@ -23,6 +23,7 @@ from procir.train.config import Recompute, TrainConfig
 from procir.train.contrast import require_contrast
 from procir.train.data import ExampleBuilder, StepExamples, repeated
 from procir.train.distributed import ALONE, Team
+from procir.train.divergence import Divergence
 from procir.train.gradients import Outcome, accumulate, require_repeatable
 from procir.train.log import StepReport, TrainingLog, read_log
 from procir.train.manifest import Manifest, keep, told_by
@@ -72,8 +73,9 @@ def train(
 
     Raises StoppedError after SIGTERM or SIGINT, when the running step is saved. Raises TrainingError if `out` holds
     another run, if the configuration, the model or the data changed since its checkpoint, if processes differ, if a
-    batch asks for one product alone, or if the loss is no longer finite; `bad-step-N.json` in `out` then tells of that
-    step. Raises CheckpointError if all checkpoints are damaged, or one cannot be written.
+    batch asks for one product alone, or if the loss is no longer finite or stays above `config.diverged_above`;
+    `bad-step-N.json` in `out` then tells of that step. Raises CheckpointError if all checkpoints are damaged, or one
+    cannot be written.
     """
     if model.settings.two_turns != config.variant.two_turns:
         raise TrainingError(f"the model's dialogue does not fit the variant {config.variant.name}: set two_turns alike")
@@ -149,6 +151,7 @@ class _Run:
         self.team = team
         self.builder = ExampleBuilder(model, split, config)
         require_contrast(self.builder)
+        self.divergence = Divergence(config.diverged_above, config.batch_size)
         self.total = self.builder.total
         self.optimizers = optimizers.build(
             model.network.named_parameters(),
@@ -187,6 +190,12 @@ class _Run:
                 f"step {step + 1}: loss {outcome.losses['loss']} and gradient norm {norm} are not finite; the weights "
                 f"are those of the step before. {self._tell(step, outcome, norm, rate)} names the triplets. Lower "
                 "learning_rate, or train in fp32"
+            )
+        if diverged := self.divergence.found(outcome.losses["cir"]):
+            raise TrainingError(
+                f"step {step + 1}: {diverged}; the weights are those of the step before. "
+                f"{self._tell(step, outcome, norm, rate)} names the triplets. Start anew with a lower learning_rate or "
+                "with warmup_steps; to go on all the same, raise diverged_above"
             )
         optimizers.step(self.optimizers, rate)
         return outcome, norm
