@@ -37,8 +37,8 @@ QUICK = TrainConfig(
 STUDY = StudyConfig(steps=2, batch_size=4, learning_rate=1e-3, warmup_steps=1)
 LESSONS = Curriculum(garments=50, reading=STUDY, describing=STUDY)
 KEYS = {
-    "rows", "i2t", "t2i", "datasets", "substituted", "queries", "gallery", "seed", "data_hash", "versions", "config",
-    "seconds",
+    "rows", "i2t", "t2i", "datasets", "substituted", "asked", "queries", "gallery", "seed", "data_hash", "versions",
+    "config", "seconds",
 }  # fmt: skip
 VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS
@@ -512,6 +512,29 @@ def test_evaluate_writes_results_and_a_report(data, demo, procir, tmp_path):
     again = read_results(out / "results.json")
     assert (set(again["rows"]), again["seed"]) == ({"procir", "first 64"}, 9)
     assert "the first 64 numbers of each embedding" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_evaluate_measures_conversations(data, demo, procir, tmp_path):
+    out = tmp_path / "scores"
+    options = ["--split", "train", "--turns", "2", "--no-check"]
+    printed = procir("evaluate", "--model", demo / "model", "--data", data, "--out", out, *options)
+    results = read_results(out / "results.json")
+    rows = [f"turn 2: {way}" for way in ("conversation", "last text", "joined texts", "start anew")]
+    assert list(results["rows"]) == ["procir", *rows]
+    (count,) = {results["asked"].get(row, results["queries"]) for row in rows}
+    assert 0 < count <= results["queries"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "photos, and text after text" in page
+    assert "turn 2: start anew" in printed
+
+
+def test_single_turn_models_have_no_conversations(data, starter, refusal, tmp_path):
+    single = tmp_path / "single"
+    shutil.copytree(starter, single)
+    settings = json.loads((single / "procir.json").read_text())
+    (single / "procir.json").write_text(json.dumps(settings | {"two_turns": False}))
+    message = refusal("evaluate", "--model", single, "--data", data, "--out", tmp_path / "out", "--turns", "2")
+    assert "this model reads photos and text in one turn" in message
 
 
 def test_the_released_protocol_orders_views_by_name_as_text(copy, demo, procir, monkeypatch, tmp_path):
