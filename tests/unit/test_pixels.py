@@ -27,9 +27,9 @@ def decoded(monkeypatch):
     counts = Counter()
     load = pixels.load_image
 
-    def count(path):
+    def count(path, **options):
         counts[path.name] += 1
-        return load(path)
+        return load(path, **options)
 
     monkeypatch.setattr(pixels, "load_image", count)
     return counts
@@ -144,10 +144,10 @@ def test_threads_share_one_decoding(photos, monkeypatch):
     counts, opened, together = Counter(), threading.Event(), threading.Barrier(4, timeout=20)
     load = pixels.load_image
 
-    def slow(path):
+    def slow(path, **options):
         counts[path.name] += 1
         opened.wait(20)
-        return load(path)
+        return load(path, **options)
 
     monkeypatch.setattr(pixels, "load_image", slow)
     store = PixelStore(TOKEN)
