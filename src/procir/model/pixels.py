@@ -98,13 +98,21 @@ def _resized(image: Image.Image, fitted: tuple[int, int], settings: PixelSetting
 
 def read_view(path: Path, settings: PixelSettings, content: bytes | None = None) -> ViewPixels:
     """A file's view; its content is read unless given. Raises ImageError naming the file."""
-    source = path if content is None else content
+    return _resized(*_loaded(path if content is None else content, path, settings), settings)
+
+
+def require_view(path: Path, settings: PixelSettings) -> None:
+    """Raise ImageError, naming the file, if it has no view: it cannot be decoded, or is far longer than wide."""
+    _loaded(path, path, settings)
+
+
+def _loaded(source: Path | bytes, path: Path, settings: PixelSettings) -> tuple[Image.Image, tuple[int, int]]:
+    """The decoded image and the height and width of its view."""
     if not settings.reduced_jpeg:
         image = load_image(source, name=str(path))
-        return _resized(image, _fit_file(path, image.size, settings), settings)
+        return image, _fit_file(path, image.size, settings)
     image, size = load_reduced(source, lambda *size: _fit_file(path, size, settings)[::-1], name=str(path))
-    # The size of the whole decides: that of a reduced image is rounded.
-    return _resized(image, _fit_file(path, size, settings), settings)
+    return image, _fit_file(path, size, settings)  # of the whole, for the size of a reduced image is rounded
 
 
 def _fit_file(path: Path, size: tuple[int, int], settings: PixelSettings) -> tuple[int, int]:

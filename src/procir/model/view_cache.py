@@ -49,7 +49,8 @@ _Row = tuple[bool, bytes, bytes]
 _About = tuple[int, int, int]
 """Size of a file, and the times of `_FILE`."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Errors of a full disk; LMDB calls a write that stopped halfway an input/output error."""
 _DAMAGED = (
     lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PanicError,
     lmdb.IncompatibleError,
@@ -97,11 +98,6 @@ class ViewCache:
             content_hash = self._remembered(name, about)
             if content_hash is None or not self._has(content_hash):
                 self._made(path, name, about)
-
-    def flush(self) -> None:
-        """Write what is pending, so that other processes see it."""
-        with self._in_use():
-            self._write()
 
     def close(self) -> None:
         """Wait for other threads, write what is pending, and let the folder go; a second call does nothing."""
@@ -233,8 +229,10 @@ def _complaints(folder: Path) -> Iterator[None]:
         raise _damaged(folder, str(error)) from error
     except (lmdb.Error, OSError) as error:
         if (error.code if isinstance(error, lmdb.Error) else error.errno) in _FULL:
-            remedy = "make room there, choose another folder, or do without a cache"
-            raise CacheError(f"{folder}: the disk of the cache of views is full ({error}); {remedy}") from error
+            raise CacheError(
+                f"{folder}: the disk of the cache of views is full or fails ({error}); make room there, choose another "
+                "folder, or do without a cache"
+            ) from error
         raise CacheError(
             f"{folder}: the cache of views cannot be used ({error}); check its permissions and that it lies on a disk "
             "of this machine, or choose another folder"

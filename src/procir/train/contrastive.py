@@ -155,7 +155,8 @@ class _Run:
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
-        for step, examples in ahead(lambda step: self.builder.examples(step, self.team), range(first, self.total)):
+        coming = ahead(lambda step: self.builder.examples(step, self.team), range(first, self.total), depth=2)
+        for step, examples in coming:
             rate = learning_rate(step, self.total, self.config)
             outcome, norm = self._step(step, examples, rate)
             elapsed = (time.perf_counter() - started) / (step + 1 - first)
