@@ -120,6 +120,12 @@ class Train:
     """Go on from the newest whole checkpoint in OUT, if there is one."""
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
+    cache: Path | None = None
+    """Folder on a disk of this machine that keeps resized views: they are decoded once, however many runs read them;
+    see How to train a model."""
+    reduced_jpeg: bool = False
+    """Decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views are no larger: faster, and close to the
+    published pixels, not equal. The trained model is marked, and reads so ever after."""
     config: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
     def run(self) -> None:
@@ -129,6 +135,7 @@ class Train:
         train_model(
             self.data, self.images, self.out, self.start, self.device, self.config,
             embedding_token=self.embedding_token, resume=self.resume, check_first=self.check,
+            cache=self.cache, reduced_jpeg=self.reduced_jpeg,
         )  # fmt: skip
 
 
@@ -246,6 +253,9 @@ class Evaluate:
     """released: as the published script, which orders views by file name as text, 10 before 2; natural: 2 before 10."""
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
+    cache: Path | None = None
+    """Folder on a disk of this machine that keeps resized views: they are decoded once, however many runs read them;
+    see How to train a model."""
     seed: int = 0
     """Choice of the cases shown."""
 
@@ -256,7 +266,7 @@ class Evaluate:
         evaluate_model(
             self.embedder, self.source, self.out,
             plain=self.plain, dims=self.dims, turns=self.turns, protocol=self.protocol, check_first=self.check,
-            seed=self.seed,
+            seed=self.seed, cache=self.cache,
         )  # fmt: skip
 
 
@@ -272,6 +282,9 @@ class Encode:
     """Products from all their views, sources with their short modification texts, or short captions."""
     half: bool = False
     """Store float16 instead of float32."""
+    cache: Path | None = None
+    """Folder on a disk of this machine that keeps resized views: they are decoded once, however many runs read them;
+    see How to train a model."""
     place: tyro.conf.OmitArgPrefixes[ClusterChoice] = field(default_factory=ClusterChoice)
 
     def run(self) -> None:
@@ -279,7 +292,7 @@ class Encode:
         from procir.recipes.commands import encode
 
         encode(
-            self.embedder, self.source, self.what, self.out, self.place, half=self.half,
+            self.embedder, self.source, self.what, self.out, self.place, half=self.half, cache=self.cache,
         )  # fmt: skip
 
 

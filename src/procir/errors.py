@@ -35,6 +35,10 @@ class ImageError(DataError):
     """An image file is unreadable, truncated or over the limits of `procir.images`."""
 
 
+class CacheError(DataError):
+    """A cache of views is damaged or full, or cannot be opened."""
+
+
 class ModelError(ProcirError):
     """A model, tokenizer or processor that cannot do what is asked."""
 

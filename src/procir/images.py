@@ -64,14 +64,48 @@ class ImageLimits:
     min_side: int = 1
 
 
-def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Image.Image:
+def load_image(source: Path | bytes, limits: ImageLimits = ImageLimits(), *, name: str | None = None) -> Image.Image:
     """The image as upright 8-bit RGB, wholly decoded, on white where it is transparent; an animation's first frame.
 
-    JPEG, PNG, WebP, GIF, BMP and TIFF are read, by content. Raises ImageError for other formats, truncated or
-    damaged files, 32-bit samples, and files or images over the limits. Colour profiles are not applied.
+    JPEG, PNG, WebP, GIF, BMP and TIFF are read, by content; errors call it `name`. Raises ImageError for other formats,
+    truncated or damaged files, 32-bit samples, and files or images over the limits. Colour profiles are not applied.
     """
-    name = str(source) if isinstance(source, Path) else f"image of {len(source)} bytes"
-    image = _header(io.BytesIO(_read(source, name, limits)), name, limits)
+    image, name = _opened(source, name, limits)
+    return _decoded(image, name)
+
+
+def load_reduced(
+    source: Path | bytes,
+    needed: Callable[[int, int], tuple[int, int]],
+    limits: ImageLimits = ImageLimits(),
+    *,
+    name: str | None = None,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The image, decoded at a smaller scale where that suffices, and its width and height at full scale.
+
+    `needed` tells from that width and height which ones suffice. A JPEG is decoded at the smallest of 1/8, 1/4, 1/2
+    and 1 that leaves both; other formats as by `load_image`, which also says what is raised.
+    """
+    image, name = _opened(source, name, limits)
+    turned = _stored_sideways(image)
+    whole = image.size[::-1] if turned else image.size
+    least = needed(*whole)
+    if isinstance(image, JpegImageFile):
+        image.draft(None, least[::-1] if turned else least)
+    return _decoded(image, name), whole
+
+
+def read_image(path: Path, limits: ImageLimits = ImageLimits()) -> bytes:
+    """The content of an image file as it is; raises ImageError if it cannot be read, or is over the limit of bytes."""
+    return _read(path, str(path), limits)
+
+
+def _opened(source: Path | bytes, name: str | None, limits: ImageLimits) -> tuple[ImageFile.ImageFile, str]:
+    name = name or (str(source) if isinstance(source, Path) else f"image of {len(source)} bytes")
+    return _header(io.BytesIO(_read(source, name, limits)), name, limits), name
+
+
+def _decoded(image: ImageFile.ImageFile, name: str) -> Image.Image:
     try:
         image.load()
         return _plain(image)
@@ -100,10 +134,12 @@ def image_size(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> tup
 
 def _upright_size(stream: _Stream, name: str, limits: ImageLimits) -> tuple[int, int]:
     image = _header(stream, name, limits)
-    width, height = image.size
+    return image.size[::-1] if _stored_sideways(image) else image.size
+
+
+def _stored_sideways(image: ImageFile.ImageFile) -> bool:
     # Pillow gives the size of a TIFF as it is upright, of others as it is stored.
-    turned = not isinstance(image, TiffImageFile) and _orientation(image) >= _LANDSCAPE_TO_PORTRAIT
-    return (height, width) if turned else (width, height)
+    return not isinstance(image, TiffImageFile) and _orientation(image) >= _LANDSCAPE_TO_PORTRAIT
 
 
 def is_plain(content: bytes, side: int, limits: ImageLimits = ImageLimits()) -> bool:

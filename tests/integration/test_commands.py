@@ -20,6 +20,7 @@ from procir import __version__, cli
 from procir.catalog.atelier.catalogue import AtelierConfig
 from procir.catalog.released import read_split
 from procir.evaluate.results import read_results
+from procir.model import pixels
 from procir.model.embedder import ProCIR
 from procir.model.encoding import read_encoded
 from procir.recipes import commands, console, runs, tiny
@@ -389,6 +390,12 @@ def test_options_that_do_not_go_together(arguments, refusal):
     refusal("demo", *arguments)
 
 
+def test_a_cache_is_for_one_machine(data, starter, refusal, tmp_path):
+    place = ["--out", tmp_path / "vectors", "--cache", tmp_path / "cache", "--cluster", "local"]
+    message = refusal("encode", "--model", starter, "--data", data, *place)
+    assert "--cache is for one machine: leave it out with --cluster" in message
+
+
 # Draw and check
 
 
@@ -464,6 +471,50 @@ def test_training_starts_from_a_checkpoint_with_its_views(data, trained, procir,
     procir("train", "--data", data, "--out", tmp_path / "more", *start)
     model = ProCIR.from_pretrained(tmp_path / "more" / "model")
     assert model.settings == ProCIR.from_pretrained(trained / "model").settings
+
+
+def test_training_from_a_cache_takes_the_same_steps(data, trained, procir, monkeypatch, tmp_path):
+    cache = ["--cache", tmp_path / "cache"]
+    procir("train", "--data", data, "--out", tmp_path / "first", *SINGLE, "--max-steps", "3", *cache)
+    use = ["--model", tmp_path / "first" / "model", "--data", data]
+    procir("encode", *use, "--out", tmp_path / "plain")
+    monkeypatch.setattr(pixels, "load_image", lambda *_, **__: pytest.fail("decoded"))
+    procir("train", "--data", data, "--out", tmp_path / "again", *SINGLE, "--max-steps", "3", *cache)
+    plain = (trained / "model" / "model.safetensors").read_bytes()
+    for name in ("first", "again"):
+        assert (tmp_path / name / "model" / "model.safetensors").read_bytes() == plain
+    procir("evaluate", *use, "--out", tmp_path / "scores", *cache)
+    procir("encode", *use, "--out", tmp_path / "cached", *cache)
+    vectors = [(tmp_path / name / "embeddings.npy").read_bytes() for name in ("plain", "cached")]
+    assert vectors[0] == vectors[1]
+
+
+def test_reduced_decoding_marks_the_model(data, procir, refusal, tmp_path):
+    run = ["train", "--data", data, "--out", tmp_path / "run", *SINGLE]
+    procir(*run, "--max-steps", "1", "--reduced-jpeg")
+    model = ProCIR.from_pretrained(tmp_path / "run" / "model")
+    assert model.settings.pixels.reduced_jpeg
+    assert model.store.settings.reduced_jpeg
+    message = refusal(*run, "--max-steps", "1", "--resume")
+    assert "reduced_jpeg was True and is now False" in message
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "check"])
+def test_images_far_longer_than_wide_are_named_at_the_start(copy, starter, refusal, tmp_path, command):
+    split = "train" if command == "train" else "val"
+    triplet = lines(copy / f"{split}_triplets.jsonl")[0]
+    folder = copy / "images" / triplet["dataset"] / triplet["source_id"]
+    photo = sorted(folder.iterdir())[0]
+    Image.new("RGB", (3000, 10)).save(photo)
+    arguments = {
+        "train": ["--start", starter, "--out", tmp_path / "run"],
+        "evaluate": ["--model", starter, "--out", tmp_path / "run"],
+        "check": [],
+    }[command]
+    caches = [[]] if command == "check" else [[], ["--cache", tmp_path / "cache"]]
+    for cache in caches:
+        message = refusal(command, "--data", copy, *arguments, *cache)
+        assert f"{photo}: a view of 3000 x 10 px is more than 200 times longer than wide" in message
 
 
 def test_training_adds_the_token_to_a_plain_backbone(data, starter, procir, tmp_path):

@@ -102,7 +102,7 @@ def test_files_of_a_checkpoint(saved):
     assert json.loads((saved / "procir.json").read_text()) == {
         "two_turns": True,
         "embedding_token": "<emb_all>",
-        "pixels": {"min_pixels": 4096, "max_pixels": 6144, "patch": 16, "merge": 2},
+        "pixels": {"min_pixels": 4096, "max_pixels": 6144, "patch": 16, "merge": 2, "reduced_jpeg": False},
     }
     assert "ProCIR.from_pretrained" in (saved / "README.md").read_text()
     assert "lm_head.weight" not in load_file(saved / "model.safetensors")

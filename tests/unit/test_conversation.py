@@ -84,6 +84,24 @@ def test_the_next_item_is_prepared_while_this_one_is_used():
     assert list(ahead(prepare, [])) == []
 
 
+def test_several_items_are_prepared_ahead_in_order_and_no_more():
+    prepared, third = [], threading.Event()
+
+    def prepare(number):
+        prepared.append(number)
+        if number == 3:
+            third.set()
+        return -number
+
+    coming = ahead(prepare, range(9), depth=3)
+    assert next(coming) == (0, 0)
+    assert third.wait(10)
+    assert prepared == [0, 1, 2, 3]
+    coming.close()
+    assert list(ahead(prepare, range(5), depth=3)) == [(number, -number) for number in range(5)]
+    assert len(prepared) <= 4 + 1 + 5  # closed, the first one finished at most what it had begun
+
+
 def test_what_fails_ahead_fails_in_its_turn():
     def prepare(number):
         if number == 1:

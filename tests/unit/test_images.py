@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from procir.errors import ImageError
-from procir.images import ImageLimits, image_size, load_image, thumbnail, to_data_url
+from procir.images import ImageLimits, image_size, load_image, load_reduced, thumbnail, to_data_url
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
 LOSSLESS = [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})]
@@ -313,6 +313,53 @@ def test_threads_give_the_same_as_one(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(outcome, range(64))) == [outcome(number) for number in range(4)] * 16
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Large patches of colour, of which no two corners are alike."""
+    colours = np.random.default_rng(1).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return Image.fromarray(colours).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("needed", "scale"), [(100, 8), (101, 4), (201, 2), (401, 1), (5000, 1)])
+def test_reduced_jpegs_are_upright_and_no_smaller_than_needed(orientation: int, needed: int, scale: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encode(photo(800, 1000), "JPEG", exif=exif)
+    asked = []
+
+    def least(width: int, height: int) -> tuple[int, int]:
+        asked.append((width, height))
+        return needed * width // 800, needed * height // 800
+
+    image, whole = load_reduced(content, least)
+    full = load_image(content)
+    assert asked == [whole] == [full.size]
+    assert image.size == (full.width // scale, full.height // scale)
+    small = np.asarray(full.resize(image.size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(small - np.asarray(image)).max() <= (0 if scale == 1 else 6)
+    assert (image.mode, image.info) == ("RGB", {})
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_other_formats_are_not_reduced(kind: str) -> None:
+    content = encode(photo(160, 80), kind)
+    image, whole = load_reduced(content, lambda *_: (10, 5))
+    assert whole == image.size == (160, 80)
+    assert np.array_equal(np.asarray(image), pixels(content))
+
+
+def test_reduced_jpegs_of_other_modes_and_broken_ones(tmp_path: Path) -> None:
+    for mode in ("L", "CMYK"):
+        image, _ = load_reduced(encode(photo(160, 80).convert(mode), "JPEG"), lambda *_: (20, 10))
+        assert (image.mode, image.size) == ("RGB", (20, 10))
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(encode(photo(160, 80), "JPEG")[:1200])
+    with pytest.raises(ImageError, match=r"cut\.jpg: truncated or damaged"):
+        load_reduced(path, lambda *_: (20, 10))
+    with pytest.raises(ImageError, match=r"^mine: truncated or damaged"):
+        load_image(path.read_bytes(), name="mine")
 
 
 def test_thumbnails_keep_proportions_and_never_enlarge() -> None:

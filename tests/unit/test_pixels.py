@@ -14,7 +14,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from procir.errors import ConfigError, ImageError, MissingDataError
 from procir.model import pixels
-from procir.model.pixels import PixelSettings, PixelStore, fit, resize
+from procir.model.pixels import PixelSettings, PixelStore, fit, outline, read_view, require_view, resize
 from procir.types import Product, ProductKey, View
 
 TOKEN = PixelSettings(min_pixels=32 * 32, max_pixels=32 * 32)
@@ -27,9 +27,9 @@ def decoded(monkeypatch):
     counts = Counter()
     load = pixels.load_image
 
-    def count(path):
+    def count(path, **options):
         counts[path.name] += 1
-        return load(path)
+        return load(path, **options)
 
     monkeypatch.setattr(pixels, "load_image", count)
     return counts
@@ -97,6 +97,34 @@ def test_a_view_too_long_is_named(tmp_path, size):
         PixelStore(PixelSettings()).products([product(path)])
 
 
+def test_outlines_and_checks_refuse_the_same(tmp_path):
+    path = tmp_path / "belt.jpg"
+    Image.new("RGB", (3000, 10)).save(path)
+    for bounds in (PixelSettings(), PixelSettings(reduced_jpeg=True)):
+        for refused in (outline, read_view, require_view):
+            with pytest.raises(ImageError, match=r"belt\.jpg: a view of 3000 x 10 px is more than 200 times"):
+                refused(path, bounds)
+
+
+@pytest.mark.parametrize("size", [(1024, 1365), (1365, 1023), (2049, 1537), (2501, 833)])
+def test_reduced_jpegs_give_nearly_the_same_view(tmp_path, size):
+    noise = np.random.default_rng(2).integers(0, 256, (size[1] // 64, size[0] // 64, 3), dtype=np.uint8)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
+    exact, near = (read_view(path, PixelSettings(reduced_jpeg=reduced)) for reduced in (False, True))
+    assert near.token_grid == exact.token_grid == outline(path, PixelSettings()).token_grid
+    difference = np.abs(near.pixels.astype(int) - exact.pixels)
+    assert 0 < difference.mean() < 1.5
+    assert difference.max() < 25
+
+
+def test_small_jpegs_are_not_reduced(tmp_path):
+    path = tmp_path / "photo.jpg"
+    Image.effect_noise((700, 700), 60).convert("RGB").save(path)
+    exact, near = (read_view(path, PixelSettings(reduced_jpeg=reduced)) for reduced in (False, True))
+    assert np.array_equal(near.pixels, exact.pixels)
+
+
 def test_longest_view_that_is_read(tmp_path):
     path = tmp_path / "belt.png"
     Image.new("RGB", (200, 1)).save(path)
@@ -144,10 +172,10 @@ def test_threads_share_one_decoding(photos, monkeypatch):
     counts, opened, together = Counter(), threading.Event(), threading.Barrier(4, timeout=20)
     load = pixels.load_image
 
-    def slow(path):
+    def slow(path, **options):
         counts[path.name] += 1
         opened.wait(20)
-        return load(path)
+        return load(path, **options)
 
     monkeypatch.setattr(pixels, "load_image", slow)
     store = PixelStore(TOKEN)

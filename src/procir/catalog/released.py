@@ -5,7 +5,7 @@ Product ids may contain slashes (DeepFashion's do), and are unique only inside t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from procir.catalog.findings import Findings
 from procir.catalog.shelf import Shelf
 from procir.catalog.views import ViewOrder
 from procir.errors import DataError, ImageError, MissingDataError
-from procir.images import ImageLimits, load_image
+from procir.images import load_image
 from procir.records import collector_paused, write_jsonl
 from procir.types import Caption, LoadReport, Product, ProductKey, Split, Triplet
 
@@ -135,19 +135,21 @@ def _check_products(split: Split, faults: Findings) -> None:
 
 
 def check_images(
-    split: Split, workers: int = 1, *, allow_unreadable: bool = False, limits: ImageLimits | None = None
+    split: Split, workers: int = 1, *, allow_unreadable: bool = False, read: Callable[[Path], object] = load_image
 ) -> LoadReport:
-    """Decode every view in threads, and report how many can be read.
+    """Read every view in threads, decode it unless `read` does otherwise, and report how many can be read.
 
     Raises ImageError with examples for unreadable views, unless they are allowed; then the report counts them,
     and its `products` are those with every view readable.
     """
-    read = partial(_complaint, limits=limits or ImageLimits())
+    complain = partial(_complaint, read=read)
     findings, products, views = Findings(), 0, 0
     with ThreadPoolExecutor(workers) as pool:
         for batch in _batches(tuple(split.products.values())):
             paths = [view.path for product in batch for view in product.views]
-            bad = {path: complaint for path, complaint in zip(paths, pool.map(read, paths), strict=True) if complaint}
+            bad = {
+                path: complaint for path, complaint in zip(paths, pool.map(complain, paths), strict=True) if complaint
+            }
             for complaint in bad.values():
                 findings.add("unreadable views", complaint)
             products += sum(not any(view.path in bad for view in product.views) for product in batch)
@@ -162,9 +164,9 @@ def _batches(products: Sequence[Product]) -> Iterator[Sequence[Product]]:
     return (products[start : start + _BATCH] for start in range(0, len(products), _BATCH))
 
 
-def _complaint(path: Path, limits: ImageLimits) -> str | None:
+def _complaint(path: Path, read: Callable[[Path], object]) -> str | None:
     try:
-        load_image(path, limits)
+        read(path)
     except ImageError as error:
         return str(error)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from procir.errors import ConfigError
 from procir.model.embedder import ENCODE_CHUNK, ProCIR
 from procir.model.encoding import PIECE, Encode, encode_to, one_by_one
 from procir.model.on_cluster import on_cluster
+from procir.model.pixels import PixelSettings, require_view
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
 from procir.recipes.choices import ClusterChoice, DataChoice, ModelChoice, require_workers
@@ -34,6 +35,7 @@ from procir.recipes.runs import (
     usable_device,
     write_outcome,
 )
+from procir.recipes.views import kept_views
 from procir.train.config import TrainConfig
 from procir.types import Query, Split
 
@@ -53,7 +55,8 @@ def check(source: DataChoice, workers: int) -> None:
     require_workers(workers)
     split, report = read_split(source.data, source.split, images=source.images, allow_missing=source.allow_missing)
     show_load(f"{source.data} {source.split}", report)
-    decoded = check_images(split, workers, allow_unreadable=source.allow_missing)
+    read = partial(require_view, settings=PixelSettings())
+    decoded = check_images(split, workers, allow_unreadable=source.allow_missing, read=read)
     console.print(
         f"[bold]decoded[/]: {decoded.views:,} views; all views of {decoded.products:,} products are readable",
         soft_wrap=True,
@@ -72,6 +75,8 @@ def train_model(
     embedding_token: str | None,
     resume: bool,
     check_first: bool,
+    cache: Path | None = None,
+    reduced_jpeg: bool = False,
 ) -> None:
     """Train from a starting point and leave the model in `out`/model; of several processes the first one writes."""
     with this_rank() as rank:
@@ -86,10 +91,11 @@ def train_model(
         watched = (data / "val_triplets.jsonl").exists()
         validation = _read(replace(train, split="val"), captions_required=False) if watched else None
         gc.freeze()  # millions of records, which are kept: no search for garbage need look at them again
-        for split in (training, validation) if check_first and rank.number == 0 else ():
-            _decode(split)
-        model = _start(start, training, config, place, embedding_token)
-        train_watched(model, training, validation, config, out, resume=resume, rank=rank)
+        model = _start(start, training, config, place, embedding_token, reduced_jpeg=reduced_jpeg)
+        with kept_views(model, cache) as read:
+            for split in (training, validation) if check_first and rank.number == 0 else ():
+                _decode(split, read)
+            train_watched(model, training, validation, config, out, resume=resume, rank=rank)
         if rank.number > 0:
             return
         model.save_pretrained(out / "model")
@@ -108,21 +114,23 @@ def evaluate_model(
     protocol: ViewOrder,
     check_first: bool,
     seed: int,
+    cache: Path | None = None,
 ) -> None:
     """Score a checkpoint and write its results and report; of several processes the first one writes."""
     with this_rank() as rank:
         console.quiet = rank.number > 0
         split = _read(source, order=protocol, captions_required=False)
-        if check_first and rank.number == 0:
-            _decode(split, source.allow_missing)
-        clock = Clock()
         embedder = load_embedder(choice, rank)
         if turns > 1 and not embedder.settings.two_turns:
             raise ConfigError("--turns: this model reads photos and text in one turn, and so holds no conversations")
         require_room(embedder, split, turns)
-        evaluation, rows = evaluate_all(
-            rank.share(embedder), split, plain=plain, dims=dims, turns=turns, seed=seed
-        )  # fmt: skip
+        with kept_views(embedder, cache) as read:
+            if check_first and rank.number == 0:
+                _decode(split, read, source.allow_missing)
+            clock = Clock()
+            evaluation, rows = evaluate_all(
+                rank.share(embedder), split, plain=plain, dims=dims, turns=turns, seed=seed
+            )  # fmt: skip
         clock.lap("evaluation")
         if rank.number > 0:
             return
@@ -136,9 +144,18 @@ def evaluate_model(
 
 
 def encode(
-    choice: ModelChoice, source: DataChoice, what: str, out: Path, cluster: ClusterChoice, *, half: bool
+    choice: ModelChoice,
+    source: DataChoice,
+    what: str,
+    out: Path,
+    cluster: ClusterChoice,
+    *,
+    half: bool,
+    cache: Path | None = None,
 ) -> None:
     """Write the embeddings of a split's products, queries or captions into `out`, or go on there."""
+    if cache is not None and cluster.cluster is not None:
+        raise ConfigError("--cache is for one machine: leave it out with --cluster")
     split = _read(source, captions_required=what == "captions")
     embedder = load_embedder(choice, ALONE)
     require_room(embedder, split)
@@ -148,7 +165,7 @@ def encode(
     else:
         load = partial(_load_encoder, choice, what)
         run, piece = on_cluster(load, cluster.cluster, cluster.workers, choice.device), ENCODE_CHUNK
-    with stage("Encoding") as advance:
+    with kept_views(embedder, cache), stage("Encoding") as advance:
         found = encode_to(
             out, items, ids, run,
             dim=embedder.dim, fingerprint=fingerprint(embedder), half=half, piece=piece,
@@ -201,18 +218,25 @@ def _read(source: DataChoice, *, order: ViewOrder = "released", captions_require
     return split
 
 
-def _decode(split: Split | None, allow_unreadable: bool = False) -> None:
-    """Decode every image now, so that an unreadable one does not stop the run an hour in."""
+def _decode(split: Split | None, read: Callable[[Path], object], allow_unreadable: bool = False) -> None:
+    """Read every image now, so that an unreadable one does not stop the run an hour in."""
     if split is not None:
-        show_skipped(check_images(split, os.cpu_count() or 1, allow_unreadable=allow_unreadable))
+        show_skipped(check_images(split, os.cpu_count() or 1, allow_unreadable=allow_unreadable, read=read))
 
 
 def _start(
-    start: str, training: Split, config: TrainConfig, device: torch.device, embedding_token: str | None
+    start: str,
+    training: Split,
+    config: TrainConfig,
+    device: torch.device,
+    embedding_token: str | None,
+    *,
+    reduced_jpeg: bool,
 ) -> ProCIR:
     """The model to train, on its device, with the dialogue of the variant and the views of the checkpoint."""
     model = _load(start, training, config, embedding_token)
-    dialogue = replace(model.settings, two_turns=config.variant.two_turns)
+    pixels = replace(model.settings.pixels, reduced_jpeg=reduced_jpeg or model.settings.pixels.reduced_jpeg)
+    dialogue = replace(model.settings, two_turns=config.variant.two_turns, pixels=pixels)
     return ProCIR(model.network.to(device), model.tokenizer, dialogue)
 
 

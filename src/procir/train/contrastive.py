@@ -162,7 +162,7 @@ class _Run:
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
-        for step, (examples, passes) in ahead(self._prepare, range(first, self.total)):
+        for step, (examples, passes) in ahead(self._prepare, range(first, self.total), depth=2):
             rate = learning_rate(step, self.total, self.config)
             outcome, norm = self._step(step, examples, passes, rate)
             elapsed = (time.perf_counter() - started) / (step + 1 - first)
