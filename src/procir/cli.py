@@ -121,8 +121,8 @@ class Train:
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
     cache: Path | None = None
-    """Folder on a disk of this machine that keeps resized views: they are decoded once, however many runs read them;
-    see How to train a model."""
+    """Folder on a disk of this machine that keeps resized views, so that each is decoded once, however many
+    runs read it."""
     reduced_jpeg: bool = False
     """Decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views are no larger: faster, and close to the
     published pixels, not equal. The trained model is marked, and reads so ever after."""
@@ -254,8 +254,8 @@ class Evaluate:
     check: bool = True
     """Decode every image first, so that a broken one is found at the start."""
     cache: Path | None = None
-    """Folder on a disk of this machine that keeps resized views: they are decoded once, however many runs read them;
-    see How to train a model."""
+    """Folder on a disk of this machine that keeps resized views, so that each is decoded once, however many
+    runs read it."""
     seed: int = 0
     """Choice of the cases shown."""
 
@@ -283,8 +283,8 @@ class Encode:
     half: bool = False
     """Store float16 instead of float32."""
     cache: Path | None = None
-    """Folder on a disk of this machine that keeps resized views: they are decoded once, however many runs read them;
-    see How to train a model."""
+    """Folder on a disk of this machine that keeps resized views, so that each is decoded once, however many
+    runs read it."""
     place: tyro.conf.OmitArgPrefixes[ClusterChoice] = field(default_factory=ClusterChoice)
 
     def run(self) -> None:
