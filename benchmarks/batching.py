@@ -1,6 +1,6 @@
 """Batches that walk the product graph and share what they read, against batches at random.
 
-One step of each kind of batching in turn, forward and backward, of the tiny model on garments as in the ablation. What a
+A step of each kind of batching in turn, forward and backward, of the tiny model on garments as in the ablation. What a
 batch shares (a document within a query on the same product, a dialogue of several rows, a view of several dialogues) is
 counted. `python -m benchmarks.batching` prints what it measured, and as its last line one JSON object with the claim.
 """
