@@ -2,7 +2,7 @@
 
 A catalogue of 144,000 products with 531,000 photos goes through the three stages with the real ledger; answers of usual
 length come from this process, and are noted, received, paid and decided as those of an endpoint are. One product in a
-hundred gets no caption. Then a second start opens the ledger and decides what is left of stage 1, and after that the
+hundred gets no caption. Then fresh processes open the ledger and decide what is left of stage 1, and after that the
 whole construction is resumed. A thread watches the memory; pages of mapped files are counted apart, for the system
 takes them back as it likes. The reference in the same run reads all keys with plain SQLite, and must find as many.
 `python -m benchmarks.ledger [--products 144000]` prints what it measured, and as its last line one JSON object.
@@ -15,6 +15,7 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -48,6 +49,9 @@ from procir.types import Product, Query
 PRODUCTS = 144_000
 LEFT = 100
 """One in so many products gets no answer in the first run."""
+
+STARTS = 3
+"""Fresh processes that find what is left, one after the other; the slowest counts."""
 
 FILES = 1000
 """Different photos; every view is a link to one of them."""
@@ -255,6 +259,21 @@ async def left(ledger_path: Path, stock: Stock) -> int:
         return sum(decision is None for _, _, decision in questions)
 
 
+def started(root: Path, out: Path) -> tuple[int, float]:
+    """What a fresh process, as a resumed run is one, finds to be left, and the seconds that it takes for it."""
+    command = [sys.executable, "-m", "benchmarks.ledger", "--left", str(root), str(out)]
+    count, seconds = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return int(count), float(seconds)
+
+
+def print_left(root: Path, out: Path) -> int:
+    stock, _ = read_products(root)
+    begun = time.perf_counter()
+    found = loop.run(left(out / "ledger.sqlite", stock))
+    print(found, time.perf_counter() - begun)
+    return 0
+
+
 def reference(path: Path, products: int) -> int:
     """The same by one query over all keys."""
     connection = sqlite3.connect(path)
@@ -266,7 +285,11 @@ def reference(path: Path, products: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--products", type=int, default=PRODUCTS)
-    products = parser.parse_args().products
+    parser.add_argument("--left", type=Path, nargs=2, metavar=("ROOT", "OUT"), help="what the benchmark starts itself")
+    options = parser.parse_args()
+    if options.left:
+        return print_left(*options.left)
+    products = options.products
     with tempfile.TemporaryDirectory() as folder, watched() as peak:
         root, out = Path(folder) / "catalogue", Path(folder) / "out"
         root.mkdir()
@@ -278,11 +301,11 @@ def main() -> int:
         print(f"{os.cpu_count()} cores, {products} products, {views} views; the catalogue is read in {read:.1f} s")
         paid, parts = run(root, out, stock, patchy=True)
         print(f"constructed: {paid} answers; {said(parts)}; {peak['RssAnon']:.0f} MiB ({peak['VmRSS']:.0f} mapped)")
-        begun = time.perf_counter()
-        found = loop.run(left(out / "ledger.sqlite", stock))
-        seconds = time.perf_counter() - begun
-        assert found == reference(out / "ledger.sqlite", products) > 0
-        print(f"what is left of stage 1 ({found}) is found in {seconds:.1f} s", flush=True)
+        starts = [started(root, out) for _ in range(STARTS)]
+        found, seconds = starts[0][0], max(seconds for _, seconds in starts)
+        assert {found} == {own for own, _ in starts} == {reference(out / "ledger.sqlite", products)} and found > 0
+        told = ", ".join(f"{seconds:.1f}" for _, seconds in starts)
+        print(f"what is left of stage 1 ({found}) is found in {told} s by fresh processes", flush=True)
         again, parts = run(root, out, stock, patchy=False)
         print(f"resumed: {again} answers; {said(parts)}; {peak['RssAnon']:.0f} MiB ({peak['VmRSS']:.0f} mapped)")
     claim = f"a resumed run of {products:,} products knows what is left in 10 s, and a whole run takes less than 1 GiB"
