@@ -174,6 +174,21 @@ def test_recomputing_changes_nothing_but_what_is_kept(split, packed):
             assert torch.equal(found[how][name], gradient), (how, name)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_recomputing_in_bfloat16(split, packed):
+    """Also where several passes of the language model share what is narrowed."""
+    found = {}
+    for how in ("off", "selective", "full"):
+        config, model = settings(precision="bf16", recompute=how), fresh_model()
+        model = ProCIR(model.network.train(), model.tokenizer, model.settings, packed=packed, max_batch_tokens=100)
+        recompute(model.network, how)
+        accumulate(model, ExampleBuilder(model, split, config).examples(1), config)
+        found[how] = gradients_of(model)
+    for how in ("selective", "full"):
+        for name, gradient in found["off"].items():
+            torch.testing.assert_close(found[how][name], gradient, rtol=0.02, atol=0.02 * float(gradient.abs().max()))
+
+
 @pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])
 def test_the_memory_foretold_is_that_kept(split, chunk):
     """Of activations within a factor of 1.5; of weights and AdamW to the byte: 4 a weight, 4 a gradient, 8 of state."""

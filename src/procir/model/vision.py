@@ -115,7 +115,8 @@ def view_features(
     `patches` lack the time axis (see `packing.patches`).
     """
     places = to_device(places_of(tower, token_grid), patches.device)
-    return _features(tower, [patches], [places], None).unflatten(0, (len(patches), -1))
+    features = _features(tower, [patches], [places], None)
+    return features.view(len(patches), -1, features.shape[-1])
 
 
 def _features(
@@ -145,7 +146,7 @@ def _embed(
     """Patches with their position embeddings; the two frames of a photo are equal, so their kernels add."""
     projection = tower.patch_embed.proj
     kernel = projection.weight.sum(dim=2).flatten(1)
-    position = (tower.pos_embed(places.taps) * places.weights[:, :, None]).sum(1)
+    position: Tensor = (tower.pos_embed(places.taps) * places.weights[:, :, None]).sum(1)
     return F.linear(patches, kernel, projection.bias) + position.to(patches.dtype)
 
 
@@ -168,8 +169,8 @@ def _attend(
     query, key, value = attention.qkv(hidden).view(count, length, 3, attention.num_heads, -1).unbind(2)
     query, key = apply_rotary_pos_emb_vision(query, key, *rotation)
     if borders is None:
-        row = (tensor.transpose(1, 2) for tensor in (query, key, value))
-        mixed = F.scaled_dot_product_attention(*row, scale=attention.scaling).transpose(1, 2)
+        query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling).transpose(1, 2)
     else:
         mixed = attention_within(borders, query[0], key[0], value[0], scale=attention.scaling, causal=False)
     projected: Tensor = attention.proj(mixed.reshape(count, length, width))

@@ -43,5 +43,5 @@ def embeddings(model: ProCIR, one: Pass) -> Float[Tensor, "rows places dim"]:
     Places that the variant does without are left out.
     """
     count = one.sizes[-1]  # documents and captions have one embedding each
-    parts = torch.split(model.states(one.layout), one.sizes)
+    parts = torch.split(model.states(one.layout), list(one.sizes))
     return torch.cat([part.view(count, -1, model.dim) for part in parts], dim=1)
