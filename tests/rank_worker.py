@@ -13,15 +13,15 @@ import torch.distributed as dist
 from procir.errors import TrainingError
 from procir.train.contrastive import train
 from procir.train.distributed import Team
-from training import RUNS, crowded_split, fresh_model, gradients, settings
+from training import CUTS, RUNS, crowded_split, fresh_model, gradients, settings
 
-CASES = [(name, chunk, False) for name in RUNS for chunk in (None, 2)] + [("MT+Align", None, True)]
-"""Run, chunk, and whether the vision tower is frozen."""
+CASES = [(name, cut, False) for name in RUNS for cut in CUTS] + [("MT+Align", "whole", True)]
+"""Run, cut, and whether the vision tower is frozen."""
 
 
 def all_gradients(folder: Path, team: Team) -> None:
     split = crowded_split(folder)
-    found = {case: gradients(split, case[0], team, chunk=case[1], frozen=case[2]) for case in CASES}
+    found = {case: gradients(split, case[0], team, cut=case[1], frozen=case[2]) for case in CASES}
     torch.save(found, folder / f"gradients-{team.number}.pt")
 
 

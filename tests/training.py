@@ -93,11 +93,15 @@ def settings(**changes: Any) -> TrainConfig:
     return TrainConfig(**{"batch_size": 7, "max_steps": 4, "learning_rate": 1e-3, "seed": 5} | changes)
 
 
+CUTS: dict[str, dict[str, int]] = {"whole": {}, "chunks": {"chunk": 2}, "tokens": {"chunk_tokens": 400}}
+"""Ways to cut a batch."""
+
+
 def gradients(
-    split: Split, name: str, team: Team = ALONE, *, chunk: int | None = None, frozen: bool = False
+    split: Split, name: str, team: Team = ALONE, *, cut: str = "whole", frozen: bool = False
 ) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
     """Losses and gradients of the second step of a run, in float64; `frozen` is the vision tower's."""
-    config = settings(**RUNS[name], chunk=chunk)
+    config = settings(**RUNS[name], **CUTS[cut])
     model = fresh_model(two_turns=config.variant.two_turns)
     model.network.double().train()
     model.network.model.visual.requires_grad_(not frozen)

@@ -23,9 +23,9 @@ from procir.train.log import read_log
 from procir.train.memory import estimate, language_numbers, vision_numbers
 from procir.train.objective import losses, objective, product_numbers, similarities
 from procir.train.optimizers import build
-from procir.train.passes import embeddings, lay_out
+from procir.train.passes import chunks, embeddings, lay_out
 from procir.train.recomputation import recompute
-from training import RUNS, VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
+from training import CUTS, RUNS, VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
 
 WORKER = Path(__file__).parents[1] / "rank_worker.py"
 
@@ -81,24 +81,44 @@ def test_gradients_of_one_process_are_those_of_the_objective(split, name):
     assert_same(gradients(split, name), ({name: part.item() for name, part in parts.items()}, gradients_of(model)))
 
 
+@pytest.mark.parametrize("cut", ["chunks", "tokens"])
 @pytest.mark.parametrize("name", RUNS)
-def test_chunks_give_the_gradients_of_the_batch(split, name):
-    assert_same(gradients(split, name, chunk=3), gradients(split, name))
+def test_chunks_give_the_gradients_of_the_batch(split, name, cut):
+    assert_same(gradients(split, name, cut=cut), gradients(split, name))
 
 
-@pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])
+def test_a_budget_of_tokens_cuts_where_the_next_triplet_does_not_fit(split):
+    examples = ExampleBuilder(fresh_model(), split, settings()).examples(1)
+    rows = [examples.dialogues(slice(row, row + 1)) for row in range(7)]
+
+    def tokens(start, stop):
+        named = [dialogue for row in rows[start:stop] for dialogue in row]
+        return sum(len(dialogue) for dialogue in {id(dialogue): dialogue for dialogue in named}.values())
+
+    budget = tokens(0, 3)
+    cut = chunks(examples, settings(chunk_tokens=budget))
+    assert [one.start for one in cut] == [0, *(one.stop for one in cut[:-1])] and cut[-1].stop == 7
+    assert cut[0] == slice(0, 3) and len({one.stop - one.start for one in cut}) > 1
+    assert all(tokens(one.start, one.stop) <= budget for one in cut)
+    assert all(tokens(one.start, one.stop + 1) > budget for one in cut[:-1])
+    assert len(chunks(examples, settings(chunk_tokens=1))) == 7  # each is over the budget, and goes alone
+    with pytest.raises(ConfigError, match="chunk and chunk_tokens both cut"):
+        settings(chunk=2, chunk_tokens=100)
+
+
+@pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", RUNS)
-def test_two_processes_give_the_gradients_of_one(split, shared, name, chunk):
+def test_two_processes_give_the_gradients_of_one(split, shared, name, cut):
     expected = gradients(split, name)
     for found in shared:
-        assert_same(found[name, chunk, False], expected)
+        assert_same(found[name, cut, False], expected)
 
 
 def test_two_processes_with_a_frozen_vision_tower(split, shared):
     expected = gradients(split, "MT+Align", frozen=True)
     assert not any("visual" in name for name in expected[1])
     for found in shared:
-        assert_same(found["MT+Align", None, True], expected)
+        assert_same(found["MT+Align", "whole", True], expected)
 
 
 def test_the_crowded_batch_repeats_products_across_processes(split):
@@ -174,6 +194,21 @@ def test_recomputing_changes_nothing_but_what_is_kept(split, packed):
     for how in ("selective", "full"):
         for name, gradient in found["off"].items():
             assert torch.equal(found[how][name], gradient), (how, name)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_recomputing_in_bfloat16(split, packed):
+    """Also where several passes of the language model share what is narrowed."""
+    found = {}
+    for how in ("off", "selective", "full"):
+        config, model = settings(precision="bf16", recompute=how), fresh_model()
+        model = ProCIR(model.network.train(), model.tokenizer, model.settings, packed=packed, max_batch_tokens=100)
+        recompute(model.network, how)
+        accumulate(model, ExampleBuilder(model, split, config).examples(1), config)
+        found[how] = gradients_of(model)
+    for how in ("selective", "full"):
+        for name, gradient in found["off"].items():
+            torch.testing.assert_close(found[how][name], gradient, rtol=0.02, atol=0.02 * float(gradient.abs().max()))
 
 
 @pytest.mark.parametrize("chunk", [None, 2], ids=["whole", "chunks"])

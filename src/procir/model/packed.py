@@ -3,8 +3,7 @@
 transformers runs Qwen3.5 over padded batches; in a packed row its layers let one sequence leak into the next unless
 every kernel is told the borders. Here the same weights are applied layer by layer and the borders go everywhere: to
 the convolution, to the recurrence and to attention. On a GPU these are flash-linear-attention's kernels and torch's
-variable-length attention; anywhere else sequences are taken one by one, which saves nothing and gives the same
-numbers.
+variable-length attention; without them sequences are taken one by one, which saves nothing and gives the same numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -56,6 +56,7 @@ class Borders:
         return max(stop - start for start, stop in pairwise(self.at))
 
 
+@cache
 def worthwhile(device: torch.device) -> bool:
     """Whether packing is faster than padding there: on a GPU with flash-linear-attention (the extra `gpu`)."""
     return device.type == "cuda" and importlib.util.find_spec("fla") is not None
@@ -113,7 +114,7 @@ def _recur(net: Any, hidden: Float[Tensor, "length width"], borders: Borders) ->
 def _convolve(
     values: Float[Tensor, "length channels"], kernel: Float[Tensor, "channels width"], borders: Borders
 ) -> Float[Tensor, "length channels"]:
-    if values.is_cuda:
+    if worthwhile(values.device):
         from fla.modules.causal_conv1d import causal_conv1d
 
         weight = kernel.to(values.dtype)  # autocast does not reach the kernel
@@ -136,7 +137,7 @@ def _delta_rule(
     borders: Borders,
 ) -> Float[Tensor, "length heads dim"]:
     row = [tensor[None] for tensor in (query, key, value, decay, beta)]
-    if query.is_cuda:
+    if worthwhile(query.device):
         from fla.ops.gated_delta_rule import chunk_gated_delta_rule
 
         found: Tensor = chunk_gated_delta_rule(*row, use_qk_l2norm_in_kernel=True, cu_seqlens=borders.tensor)[0][0]
@@ -176,17 +177,27 @@ def attention_within(
 ) -> Float[Tensor, "length heads dim"]:
     """Attention inside every sequence; in float32, which flash kernels lack, sequence by sequence."""
     if query.is_cuda and query.dtype in _FLASH_DTYPES:
-        found: Tensor = varlen_attn(
-            query, key, value, borders.tensor, borders.tensor, borders.longest, borders.longest,
-            scale=scale, window_size=(-1, 0) if causal else (-1, -1), enable_gqa=True,
-        )  # type: ignore[assignment]  # fmt: skip
-        return found
+        return _flash(borders, query, key, value, scale, causal)
     parts = []
     for part in borders.slices:
         q, k, v = (tensor[part].transpose(0, 1)[None] for tensor in (query, key, value))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=True)
         parts.append(attended[0].transpose(0, 1))
     return torch.cat(parts)
+
+
+def _flash(
+    borders: Borders, query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool
+) -> Float[Tensor, "length heads dim"]:
+    """Attention by the kernel, which takes heads of a multiple of eight numbers: zeros change nothing."""
+    dim = query.shape[-1]
+    if dim % 8:
+        query, key, value = (F.pad(tensor, (0, -dim % 8)) for tensor in (query, key, value))
+    found: Tensor = varlen_attn(
+        query, key, value, borders.tensor, borders.tensor, borders.longest, borders.longest,
+        scale=scale, window_size=(-1, 0) if causal else (-1, -1), enable_gqa=True,
+    )  # type: ignore[assignment]  # fmt: skip
+    return found[..., :dim]
 
 
 def _heads(values: Float[Tensor, "length width"], dim: int) -> Float[Tensor, "length heads dim"]:

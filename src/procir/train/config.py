@@ -13,8 +13,8 @@ Recompute = Literal["off", "selective", "full"]
 
 CONDUCT = frozenset(
     {
-        "chunk", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every", "keep_checkpoints",
-        "diverged_above",
+        "chunk", "chunk_tokens", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every",
+        "keep_checkpoints", "diverged_above",
     }
 )  # fmt: skip
 """Settings that say how a run is carried out, not what it computes; they may change when it is resumed."""
@@ -90,6 +90,9 @@ class TrainConfig:
     chunk: int | None = None
     """Triplets that a process sends back through the model together. The gradient stays that of the whole batch, and
     the memory is that of a chunk, for one more forward pass; None takes all at once."""
+    chunk_tokens: int | None = None
+    """Instead of `chunk`: as many triplets together as have no more tokens, of text and images, than this; at least
+    one."""
     recompute: Recompute = "off"
     """What is computed again on the way back, for less memory and more time: nothing; all but linear layers and
     attention; or everything within each layer."""
@@ -123,7 +126,12 @@ class TrainConfig:
             )
         if self.batch_size < 2:
             raise ConfigError("batch_size must be at least 2: the other products of a batch are the negatives")
-        for name in ("max_steps", "evaluate_every", "save_every", "chunk", "lora_rank", "diverged_above"):
+        if self.chunk is not None and self.chunk_tokens is not None:
+            raise ConfigError("chunk and chunk_tokens both cut the batch: leave one of them out")
+        optional = (
+            "max_steps", "evaluate_every", "save_every", "chunk", "chunk_tokens", "lora_rank", "diverged_above",
+        )  # fmt: skip
+        for name in optional:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} must be positive, not {value}; leave it out to switch it off")

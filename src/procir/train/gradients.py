@@ -84,4 +84,6 @@ def precision(model: ProCIR, config: RunConfig) -> AbstractContextManager[object
     """The arithmetic of a forward pass."""
     if config.precision == "fp32":
         return nullcontext()
-    return torch.autocast(model.device.type, dtype=torch.bfloat16)
+    # Weights that autocast remembers are not narrowed again, but selective recomputation must meet the same operations.
+    remember = config.recompute != "selective"
+    return torch.autocast(model.device.type, dtype=torch.bfloat16, cache_enabled=remember)

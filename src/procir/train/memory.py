@@ -13,6 +13,7 @@ from procir.model.packing import unique_views
 from procir.train.config import Recompute, TrainConfig
 from procir.train.data import StepExamples
 from procir.train.distributed import Team
+from procir.train.passes import chunks
 
 _FLOAT = 4
 """Bytes of a number; automatic bfloat16 keeps copies in both widths, and so saves little of what is kept."""
@@ -90,12 +91,9 @@ def vision_numbers(vision: Any, how: Recompute = "off") -> list[int]:
 def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConfig) -> int:
     text, vision = model.network.config.text_config, model.network.config.vision_config
     learns = any(weight.requires_grad for weight in model.network.model.visual.parameters())
-    count = len(examples.queries)
-    size = config.chunk or count
     largest = 0
-    for start in range(0, count, size):
-        chunk = examples.dialogues(slice(start, start + size))
-        dialogues = list({id(dialogue): dialogue for dialogue in chunk}.values())
+    for rows in chunks(examples, config):
+        dialogues = list({id(dialogue): dialogue for dialogue in examples.dialogues(rows)}.values())
         tokens = sum(map(len, dialogues))
         patches = sum(4 * view.token_grid[0] * view.token_grid[1] for view in unique_views(dialogues))
         language = sum(_with_adapters(language_numbers(text, config.recompute), text, config))

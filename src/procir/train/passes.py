@@ -75,10 +75,28 @@ def lay_out(model: ProCIR, examples: StepExamples, config: TrainConfig, rows: sl
 
 
 def lay_out_all(model: ProCIR, examples: StepExamples, config: TrainConfig) -> list[Pass]:
-    """The passes of all rows, `config.chunk` at a time, or in one."""
+    """The passes of all rows, one for each of their `chunks`."""
+    return [lay_out(model, examples, config, rows) for rows in chunks(examples, config)]
+
+
+def chunks(examples: StepExamples, config: TrainConfig) -> list[slice]:
+    """The rows that go through the model together: so many, those of so many tokens, or all, as the configuration says.
+
+    Tokens are those of text and images; a dialogue of several rows of a chunk counts once. A row of more tokens than
+    `config.chunk_tokens` is a chunk of its own.
+    """
     count = len(examples.queries)
-    size = config.chunk or count
-    return [lay_out(model, examples, config, slice(start, start + size)) for start in range(0, count, size)]
+    if config.chunk_tokens is None:
+        size = config.chunk or count
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    starts, held = [0], dict[int, int]()
+    for row in range(count):
+        own = {id(dialogue): len(dialogue) for dialogue in examples.dialogues(slice(row, row + 1))}
+        if row > starts[-1] and sum((held | own).values()) > config.chunk_tokens:
+            starts.append(row)
+            held = {}
+        held |= own
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def embeddings(model: ProCIR, one: Pass) -> Float[Tensor, "rows places dim"]:
