@@ -297,6 +297,38 @@ class Encode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """Put a model on the Hugging Face Hub in one commit, its card completed with results.
+
+    The token is that of `hf auth login`, or in HF_TOKEN.
+    """
+
+    model: Path
+    """Folder of a model, such as RUN/model."""
+    repository: str
+    """Where to: OWNER/NAME; it is made if it is not there."""
+    results: tuple[Path, ...] = ()
+    """Files results.json of evaluations of this model, which the card shows."""
+    license: str | None = None
+    """Licence that the card states, such as apache-2.0; without it the card's own stays."""
+    private: bool = False
+    """Make a new repository that only its owner sees."""
+    message: str = "Upload model"
+    """Message of the commit."""
+    dry_run: bool = False
+    """Only say which files would go."""
+
+    def run(self) -> None:
+        """Upload."""
+        from procir.recipes.publishing import push
+
+        push(
+            self.model, self.repository, results=self.results, license=self.license, private=self.private,
+            message=self.message, dry_run=self.dry_run,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
     """Train the checkpoint that ships with procir again, from random weights (about 50 minutes on two cores)."""
 
@@ -326,6 +358,7 @@ Command = (
     | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Construct, tyro.conf.subcommand("construct")]
     | Annotated[Annotator, tyro.conf.subcommand("annotator")]
+    | Annotated[Push, tyro.conf.subcommand("push")]
     | Annotated[Starter, tyro.conf.subcommand("starter")]
 )
 

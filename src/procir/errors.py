@@ -55,6 +55,10 @@ class ContextOverflowError(ModelError):
     """A dialogue is longer than the model's context."""
 
 
+class PublishError(ModelError):
+    """A model cannot be put on the Hub: no token, no right, no way there."""
+
+
 class SnapshotError(ModelError):
     """A snapshot is damaged, or belongs to another model or to other images."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from procir.errors import ConfigError
+from procir.train.trackers import TrackerName
 
 TextLength = Literal["short", "long", "both"]
 OptimizerName = Literal["adamw", "muon"]
@@ -14,7 +15,7 @@ Recompute = Literal["off", "selective", "full"]
 CONDUCT = frozenset(
     {
         "chunk", "chunk_tokens", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every",
-        "keep_checkpoints", "diverged_above",
+        "keep_checkpoints", "diverged_above", "trackers",
     }
 )  # fmt: skip
 """Settings that say how a run is carried out, not what it computes; they may change when it is resumed."""
@@ -100,6 +101,8 @@ class TrainConfig:
     """Compile MLPs and norms with torch.compile: the first steps take minutes, later ones less time."""
     log_every: int = 10
     """Steps between rows of the log."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Services that get the numbers of the log too: wandb, trackio."""
     evaluate_every: int | None = None
     """Steps between evaluations; the start and the last step are always evaluated."""
     keep_best: str | None = "R@5"

@@ -107,7 +107,7 @@ def _go_on(
     """Take the steps that are left, and leave behind what a run leaves behind."""
     config, team = run.config, run.team
     told_alone = told_to_stop(insist=team.count == 1)
-    writing = TrainingLog(run.out, resumed.step) if team.first else nullcontext()
+    writing = TrainingLog(run.out, resumed.step, config) if team.first else nullcontext()
     mode = training_mode(run.model, config.recompute, compile_regions=config.compile)
     with told_alone as told, mode, writing as log:
         record = _Record(run, start, evaluate, log)

@@ -1,11 +1,11 @@
-"""The record of a training run: JSONL for programs, TensorBoard for eyes."""
+"""The record of a training run: JSONL for programs, TensorBoard for eyes, and trackers where some are wanted."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from procir.records import read_jsonl, write_jsonl
+from procir.train.sft_config import RunConfig
+from procir.train.trackers import Tracker, TrackerName, open_trackers
 
 LOG_FILE = "log.jsonl"
 
@@ -36,8 +38,9 @@ class StepReport:
 class TrainingLog:
     """Appends steps and evaluations of a run; what a resumed run will do again is dropped first."""
 
-    def __init__(self, out: Path, first_step: int) -> None:
+    def __init__(self, out: Path, first_step: int, config: RunConfig) -> None:
         path = out / LOG_FILE
+        self._trackers = open_trackers(config.trackers, out, asdict(config), resumed=first_step > 0)
         kept = [row for row in read_log(out) if row["step"] <= first_step] if first_step else []
         write_jsonl(path, kept)
         if first_step == 0:
@@ -51,6 +54,8 @@ class TrainingLog:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._board.close()
+        for name in list(self._trackers):
+            self._told(name, lambda tracker: tracker.close())
 
     def step(self, report: StepReport) -> None:
         """Log one training step."""
@@ -76,6 +81,19 @@ class TrainingLog:
         self._file.flush()
         for name, value in numbers.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
+        told = {f"{kind}/{name}": value for name, value in numbers.items()}
+        for tracker in list(self._trackers):
+            if trouble := self._told(tracker, lambda own: own.log(step, told)):
+                self.warn(step, f"{tracker} takes no more numbers ({trouble}); {LOG_FILE} has all of them")
+
+    def _told(self, name: TrackerName, tell: Callable[[Tracker], None]) -> Exception | None:
+        """Let a tracker do something; one that fails is left alone from then on, for training is worth more."""
+        try:
+            tell(self._trackers[name])
+        except Exception as error:  # noqa: BLE001 - whatever a service's client may raise
+            del self._trackers[name]
+            return error
+        return None
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def train_sft(
     first = resumed.step
     state.tidy(out, resumed)
     keep(manifest, out)
-    with told_to_stop() as told, training_mode(model, config.recompute), TrainingLog(out, first) as log:
+    with told_to_stop() as told, training_mode(model, config.recompute), TrainingLog(out, first, config) as log:
         if resumed.damaged:
             log.warn(first, str(resumed))
         for step_report in run.steps(first):

@@ -8,6 +8,7 @@ from typing import Literal
 from procir.catalog.conversations import SHARE
 from procir.errors import ConfigError
 from procir.train.config import Recompute, TrainConfig
+from procir.train.trackers import TrackerName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class SftConfig:
     attention; or everything within each layer."""
     log_every: int = 10
     """Steps between rows of the log."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Services that get the numbers of the log too: wandb, trackio."""
     save_every: int | None = None
     """Steps between checkpoints; without it a run cannot be resumed."""
     keep_checkpoints: int = 2

@@ -1,0 +1,31 @@
+"""A run with trackers in a process of its own, for trackers look at their environment once: OUT FOLDER [--resume]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from procir.errors import StoppedError
+from procir.train.contrastive import train
+from training import crowded_split, fresh_model, settings
+
+
+def main(out: Path, folder: Path, resume: bool) -> None:
+    """Six steps; without `resume` they end after the fourth, and the checkpoint is that of the third."""
+
+    def stop(step):
+        if step.step == 4 and not resume:
+            raise StoppedError("as a machine that vanishes")
+
+    run = settings(max_steps=6, save_every=3, log_every=1, trackers=("wandb", "trackio"))
+    try:
+        train(
+            fresh_model(), crowded_split(folder), run, out, data_hash="x", resume=resume, report=stop,
+            evaluate=lambda _: {"R@5": 1.0},
+        )  # fmt: skip
+    except StoppedError:
+        return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), "--resume" in sys.argv)
