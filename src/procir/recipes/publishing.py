@@ -9,7 +9,7 @@ import httpx
 import httpx2
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from procir.errors import CheckpointError, PublishError
 from procir.evaluate.results import read_results
@@ -88,7 +88,7 @@ def _commit(repository: str, operations: list[CommitOperationAdd], private: bool
 
 def _reason(error: HfHubHTTPError) -> str:
     told = error.server_message or str(error)
-    match error.response.status_code if error.response is not None else None:
+    match error.response.status_code:
         case 401:
             return f"the Hub does not know the token ({told}); log in with `hf auth login`, or set HF_TOKEN"
         case 403:

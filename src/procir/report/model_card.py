@@ -9,11 +9,12 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from procir.evaluate.results import MODEL_ROW
 from procir.report.tables import flat
 
 TAGS = ("composed-image-retrieval", "multimodal-embeddings", "procir")
 RESULTS = "## Results"
+MODEL_ROW = "procir"
+"""The row of results.json that is the model's own."""
 
 _LOADING = """\
 ## Use
@@ -62,7 +63,8 @@ def with_results(
     `results` are contents of results.json, `name` is the model's name in the Hub's index, `url` where they come from.
     Text that is not about results stays as it is.
     """
-    parsed = ModelCard(card, ignore_metadata_errors=False)
+    parsed = ModelCard(card)
+    assert isinstance(parsed.data, ModelCardData)
     if license:
         parsed.data.license = license
     if results:
