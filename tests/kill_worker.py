@@ -23,7 +23,7 @@ def save_on(out: Path, first: int) -> None:
     for step in range(first + 1, 1_000_000):
         for weight in model.network.parameters():
             weight.data.fill_(step)
-        state.save(out, step, model, optimizers, origin(model, settings(), "x"), keep=2)
+        state.save(out, step, model, [each.state_dict() for each in optimizers], origin(model, settings(), "x"), keep=2)
 
 
 def made(step: int):

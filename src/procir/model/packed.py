@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -78,10 +78,21 @@ def once_or_twice(layer: Any, function: Callable[..., Tensor], *arguments: Any) 
 
     See `procir.train.recomputation`, which tells layers how.
     """
+    function = partial(by_way_of, layer, function)
     if layer.gradient_checkpointing and layer.training:
         result: Tensor = layer._gradient_checkpointing_func(function, *arguments)
         return result
     return function(*arguments)
+
+
+THROUGH = "use_weights"
+"""Name of the method by which a module whose weights are shared out makes them whole, see `procir.train.sharding`."""
+
+
+def by_way_of(module: Any, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The function's result, with the module's weights whole meanwhile."""
+    through = getattr(module, THROUGH, None)
+    return function(*arguments) if through is None else through(function, *arguments)
 
 
 def _apply(

@@ -15,7 +15,7 @@ Recompute = Literal["off", "selective", "full"]
 CONDUCT = frozenset(
     {
         "chunk", "chunk_tokens", "recompute", "compile", "log_every", "evaluate_every", "keep_best", "save_every",
-        "keep_checkpoints", "diverged_above", "trackers",
+        "keep_checkpoints", "diverged_above", "trackers", "sharded",
     }
 )  # fmt: skip
 """Settings that say how a run is carried out, not what it computes; they may change when it is resumed."""
@@ -99,6 +99,9 @@ class TrainConfig:
     attention; or everything within each layer."""
     compile: bool = False
     """Compile MLPs and norms with torch.compile: the first steps take minutes, later ones less time."""
+    sharded: bool = False
+    """With several processes: each keeps its share of weights, gradients and optimiser's state (FSDP), for less memory
+    and more traffic."""
     log_every: int = 10
     """Steps between rows of the log."""
     trackers: tuple[TrackerName, ...] = ()

@@ -6,11 +6,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
 from procir.errors import ConfigError, StoppedError, TrainingError
 from procir.model.adapters import AdapterSettings, adapted, export
@@ -32,6 +34,7 @@ from procir.train.origin import Origin, origin
 from procir.train.passes import Pass, lay_out_all
 from procir.train.recomputation import recompute
 from procir.train.sft_config import RunConfig
+from procir.train.sharding import Shards, optimizer_states, require_shardable, share_states
 from procir.train.stopping import told_to_stop
 from procir.types import Split
 
@@ -82,6 +85,8 @@ def train(
     if config.batch_size < team.count:
         raise ConfigError(f"a batch of {config.batch_size} is too small for {team.count} processes: raise batch_size")
     require_repeatable(model)
+    if config.sharded:
+        require_shardable(config)
     low_rank = adapter_settings(config)
     with adapted(model.network, model.dialogues.vocabulary.embedding, low_rank):
         run = _Run(model, split, config, out, team)
@@ -96,7 +101,8 @@ def train(
             keep(manifest, out)
         if foretell and first < run.total:
             foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
-        _go_on(run, start, resumed, evaluate, report)
+        with run.sharing():
+            _go_on(run, start, resumed, evaluate, report)
         if low_rank and team.first:
             export(model.network, out / ADAPTER, low_rank)
 
@@ -108,7 +114,7 @@ def _go_on(
     config, team = run.config, run.team
     told_alone = told_to_stop(insist=team.count == 1)
     writing = TrainingLog(run.out, resumed.step, config) if team.first else nullcontext()
-    mode = training_mode(run.model, config.recompute, compile_regions=config.compile)
+    mode = training_mode(run.trained, config.recompute, compile_regions=config.compile)
     with told_alone as told, mode, writing as log:
         record = _Record(run, start, evaluate, log)
         if log and resumed.damaged:
@@ -151,14 +157,38 @@ class _Run:
         self.team = team
         self.builder = ExampleBuilder(model, split, config)
         require_contrast(self.builder)
+        self.trained = model
+        self.shards: Shards | None = None
         self.divergence = Divergence(config.diverged_above, config.batch_size)
         self.total = self.builder.total
-        self.optimizers = optimizers.build(
+        self.optimizers = self._optimizers(model)
+
+    def _optimizers(self, model: ProCIR) -> list[Optimizer]:
+        return optimizers.build(
             model.network.named_parameters(),
-            config.optimizer,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
+            self.config.optimizer,
+            learning_rate=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
         )
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """If it is wanted, and there are others, weights are shared out while this lasts; `model` stays whole."""
+        if not self.config.sharded or self.team.count == 1:
+            yield
+            return
+        states = [optimizer.state_dict() for optimizer in self.optimizers]
+        self.shards = Shards(self.model, self.team)
+        self.trained = self.shards.model
+        self.optimizers = self._optimizers(self.trained)
+        share_states(self.optimizers, states)
+        yield
+        self.trained = self.model
+        self.shards.finish()
+
+    def whole(self) -> AbstractContextManager[ProCIR]:
+        """The model with all its weights, on its device; all processes enter together."""
+        return self.shards.gathered() if self.shards else nullcontext(self.model)
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
@@ -180,11 +210,11 @@ class _Run:
 
     def _prepare(self, step: int) -> tuple[StepExamples, list[Pass]]:
         examples = self.builder.examples(step, self.team)
-        return examples, lay_out_all(self.model, examples, self.config)
+        return examples, lay_out_all(self.trained, examples, self.config)
 
     def _step(self, step: int, examples: StepExamples, passes: Sequence[Pass], rate: float) -> tuple[Outcome, float]:
-        outcome = accumulate(self.model, examples, self.config, self.team, passes)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.clip).item()
+        outcome = accumulate(self.trained, examples, self.config, self.team, passes, self.shards)
+        norm = clip(self.trained, self.config.clip)
         if not math.isfinite(outcome.losses["loss"]) or not math.isfinite(norm):
             raise TrainingError(
                 f"step {step + 1}: loss {outcome.losses['loss']} and gradient norm {norm} are not finite; the weights "
@@ -239,7 +269,8 @@ class _Record:
         """Score the model, if there is a way to, and keep it if it is the best so far."""
         if self.evaluate is None:
             return
-        scores = _scores(self.run.model, self.evaluate)
+        with self.run.whole() as model:
+            scores = _scores(model, self.evaluate)
         if self.measure and self.measure not in scores:
             raise TrainingError(
                 f"keep_best is {self.measure}, which the evaluation does not measure: take one of "
@@ -253,10 +284,11 @@ class _Record:
             self.run.model.save_pretrained(self.run.out / BEST)
 
     def checkpoint(self, step: int) -> None:
-        """Save everything that a resumed run needs."""
-        if self.log:
-            keep_newest = self.run.config.keep_checkpoints
-            state.save(self.run.out, step, self.run.model, self.run.optimizers, self.start, keep_newest)
+        """Save everything that a resumed run needs; all processes call this, for their shares of it."""
+        states = optimizer_states(self.run.optimizers)
+        with self.run.whole() as model:
+            if self.log:
+                state.save(self.run.out, step, model, states, self.start, self.run.config.keep_checkpoints)
 
 
 @contextmanager
@@ -270,6 +302,12 @@ def training_mode(model: ProCIR, how: Recompute, *, compile_regions: bool = Fals
     finally:
         recompute(model.network, "off")
         model.network.eval()
+
+
+def clip(model: ProCIR, most: float) -> float:
+    """Scale the gradients down to a norm of at most `most`; returns the norm before."""
+    norm = torch.nn.utils.clip_grad_norm_(model.network.parameters(), most)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def _scores(model: ProCIR, evaluate: Evaluate) -> Mapping[str, float]:

@@ -17,12 +17,14 @@ from torch import nn
 
 from procir.errors import ConfigError
 from procir.model.embedder import ProCIR
+from procir.model.packed import by_way_of
 from procir.train.config import TrainConfig
 from procir.train.data import StepExamples
 from procir.train.distributed import ALONE, Team
 from procir.train.objective import objective, product_numbers, similarities
 from procir.train.passes import Pass, embeddings, lay_out_all
 from procir.train.sft_config import RunConfig
+from procir.train.sharding import Shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,27 +41,33 @@ def accumulate(
     config: TrainConfig,
     team: Team = ALONE,
     passes: Sequence[Pass] | None = None,
+    shards: Shards | None = None,
 ) -> Outcome:
     """Put the gradient of the batch's objective into the weights; it is the same in every process.
 
     `examples` has this process's dialogues and all product numbers; `passes` are its rows as `lay_out_all` gives them,
     which is done here unless it was done before. Memory for the backward pass is that of a chunk's triplets; a view
-    that several chunks show is read in each.
+    that several chunks show is read in each. With `shards` the model is theirs, and sums the gradients of all processes
+    on the way back.
     """
     if passes is None:
         passes = lay_out_all(model, examples, config)
+    if shards is not None:
+        passes = shards.level(passes)
     alone = len(passes) == 1
     with torch.set_grad_enabled(alone):
         parts = [_embeddings(model, one, config) for one in passes]
     sources, targets = product_numbers(examples, model.device)
-    found = team.whole(torch.cat(parts), len(targets)).requires_grad_()
+    own_parts = [part for one, part in zip(passes, parts, strict=True) if not one.idle]
+    found = team.whole(torch.cat(own_parts), len(targets)).requires_grad_()
     values = objective(found, sources, targets, config)
     (gradient,) = torch.autograd.grad(values["loss"], found)
     own = gradient[team.rows(len(targets))]
     for one, part in zip(passes, parts, strict=True):
         states = part if alone else _embeddings(model, one, config)
-        states.backward(own[one.rows])  # type: ignore[no-untyped-call]
-    team.sum_gradients([weight for weight in model.network.parameters() if weight.requires_grad])
+        states.backward(torch.zeros_like(states) if one.idle else own[one.rows])  # type: ignore[no-untyped-call]
+    if shards is None:
+        team.sum_gradients([weight for weight in model.network.parameters() if weight.requires_grad])
     return Outcome(
         losses={name: value.item() for name, value in values.items()},
         similarities=similarities(found, targets, config),
@@ -77,7 +85,7 @@ def require_repeatable(model: ProCIR) -> None:
 
 def _embeddings(model: ProCIR, one: Pass, config: TrainConfig) -> torch.Tensor:
     with precision(model, config):
-        return embeddings(model, one)
+        return by_way_of(model.network, embeddings, model, one)
 
 
 def precision(model: ProCIR, config: RunConfig) -> AbstractContextManager[object]:

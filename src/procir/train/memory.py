@@ -47,14 +47,17 @@ def estimate(
     Activations are those of the largest chunk: what plain layers keep for the backward pass by `language_numbers` and
     `vision_numbers`. With `config.recompute` they are what goes into every layer, with "selective" also what its linear
     layers and its attention give, and what one layer keeps that is computed again. A vision tower that does not learn
-    keeps nothing; adapters keep their rank for each token and matrix.
+    keeps nothing; adapters keep their rank for each token and matrix. With `config.sharded` a process has its share of
+    all but the activations, and the largest layer whole, with its gradient.
     """
     weights = list(model.network.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
+    shares = team.count if config.sharded else 1
+    largest = _largest_part(model) if shares > 1 else 0
     return Memory(
-        weights=sum(weight.nbytes for weight in weights),
-        gradients=trained * (1 if team.count == 1 else 2),
-        optimizer=_FLOAT * sum(map(_optimizer_numbers, optimizers)),
+        weights=sum(weight.nbytes for weight in weights) // shares + largest,
+        gradients=trained // shares + largest if shares > 1 else trained * (1 if team.count == 1 else 2),
+        optimizer=_FLOAT * sum(map(_optimizer_numbers, optimizers)) // shares,
         activations=_FLOAT * _activation_numbers(model, examples, config),
     )
 
@@ -102,6 +105,14 @@ def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConf
         kept = tokens * language + seen
         largest = max(largest, kept if config.recompute == "off" else kept + max(again))
     return largest
+
+
+def _largest_part(model: ProCIR) -> int:
+    """Bytes of the weights that are whole at a time when they are shared out: those outside the layers, and a layer."""
+    layers = [*model.network.model.visual.blocks, *model.network.model.language_model.layers]
+    sizes = [sum(weight.nbytes for weight in layer.parameters()) for layer in layers]
+    whole: int = sum(weight.nbytes for weight in model.network.parameters())
+    return whole - sum(sizes) + max(sizes)
 
 
 def _with_adapters(layers: Sequence[int], text: Any, config: TrainConfig) -> list[int]:

@@ -51,7 +51,8 @@ class Places:
 class Pass:
     """Some of a process's rows of a step, as one forward pass reads them.
 
-    State i of the layout goes to place `to`[i] of the rows' `places` places, row by row.
+    State i of the layout goes to place `to`[i] of the rows' `places` places, row by row. An `idle` pass counts for
+    nothing: it is read because another process has more to read.
     """
 
     rows: slice
@@ -59,6 +60,7 @@ class Pass:
     to: Int64[Tensor, " states"]
     count: int
     places: int
+    idle: bool = False
 
 
 def lay_out(model: ProCIR, examples: StepExamples, config: TrainConfig, rows: slice) -> Pass:

@@ -63,7 +63,9 @@ def train_sft(
                 log.step(step_report)
             stopped = bool(told) and done < run.total
             if stopped or (config.save_every and (done % config.save_every == 0 or done == run.total)):
-                state.save(out, done, model, run.optimizers, start, config.keep_checkpoints)
+                state.save(
+                    out, done, model, [each.state_dict() for each in run.optimizers], start, config.keep_checkpoints
+                )
             if stopped:
                 raise StoppedError(f"after step {done} of {run.total}, which is saved in {out}; go on with --resume")
 

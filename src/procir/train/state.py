@@ -41,8 +41,10 @@ class Resumed:
         return f"goes on after step {self.step}, for newer checkpoints are damaged and were set aside ({listed})"
 
 
-def save(out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], origin: Origin, keep: int) -> None:
-    """Write the checkpoint of a step, then remove the oldest beyond `keep`.
+def save(
+    out: Path, step: int, model: ProCIR, optimizer_states: Sequence[Mapping[str, Any]], origin: Origin, keep: int
+) -> None:
+    """Write the checkpoint of a step, with the states of its optimisers, then remove the oldest beyond `keep`.
 
     With adapters it holds them alone. Raises CheckpointError if it cannot be written; those before it stay.
     """
@@ -53,7 +55,7 @@ def save(out: Path, step: int, model: ProCIR, optimizers: Sequence[Optimizer], o
                 save_file(learnt, folder / _ADAPTERS_FILE)
             else:
                 model.save_pretrained(folder / "model")
-            torch.save([optimizer.state_dict() for optimizer in optimizers], folder / _OPTIMIZERS_FILE)
+            torch.save(list(optimizer_states), folder / _OPTIMIZERS_FILE)
             facts = {"step": step, "origin": asdict(origin)}
             (folder / _STATE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     except (OSError, RuntimeError, SafetensorError, CheckpointError) as error:
