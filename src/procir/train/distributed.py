@@ -1,7 +1,8 @@
 """Processes that train together: each reads its share of a batch, and all take the same step.
 
-Weights and optimisers are whole in every process, and equal. What goes between processes is explicit and little: the
-embeddings of a batch, one sum of all gradients a step, and whether anybody was told to stop.
+Weights and optimisers are whole in every process, and equal, unless they are shared out (`procir.train.sharding`). What
+goes between processes is explicit and little: the embeddings of a batch, one sum of all gradients a step, and whether
+anybody was told to stop.
 """
 
 from __future__ import annotations

@@ -110,9 +110,9 @@ def _activation_numbers(model: ProCIR, examples: StepExamples, config: TrainConf
 def _largest_part(model: ProCIR) -> int:
     """Bytes of the weights that are whole at a time when they are shared out: those outside the layers, and a layer."""
     layers = [*model.network.model.visual.blocks, *model.network.model.language_model.layers]
-    sizes = [sum(weight.nbytes for weight in layer.parameters()) for layer in layers]
-    whole: int = sum(weight.nbytes for weight in model.network.parameters())
-    return whole - sum(sizes) + max(sizes)
+    sizes: list[int] = [sum(weight.nbytes for weight in layer.parameters()) for layer in layers]
+    beside: int = sum(weight.nbytes for weight in model.network.parameters()) - sum(sizes)
+    return beside + max(sizes)
 
 
 def _with_adapters(layers: Sequence[int], text: Any, config: TrainConfig) -> list[int]:

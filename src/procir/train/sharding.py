@@ -106,6 +106,7 @@ def _sharded(network: Any, device: torch.device, count: int) -> Any:
     for part in parts:
         shared: FSDPModule = fully_shard(part, mesh=mesh)
         shared.set_gradient_divide_factor(1.0)  # the gradient of a batch is a sum over its rows, not a mean of shares
+        shared.set_force_sum_reduction_for_comms(True)  # Gloo knows no sum with a factor
         setattr(part, THROUGH, MethodType(_through, part))
         register_fsdp_forward_method(part, THROUGH)
     return network
