@@ -37,6 +37,7 @@ unit: $(READY)  ## The tests
 bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.atelier
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.batching
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.evaluation --products 200
