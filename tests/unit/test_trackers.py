@@ -16,6 +16,7 @@ from procir.train import trackers
 from procir.train.contrastive import train
 from procir.train.log import read_log
 from procir.train.trackers import NAME_FILE, open_trackers
+from tracker_worker import TRACKERS
 from training import crowded_split, fresh_model, settings
 
 WORKER = Path(__file__).parents[1] / "tracker_worker.py"
@@ -92,6 +93,7 @@ def test_wandb_has_the_numbers_of_the_log(run, logged):
     assert_same(kept(told), logged)
 
 
+@pytest.mark.skipif("trackio" not in TRACKERS, reason="trackio is not installed: pip install 'procir[trackio]'")
 def test_trackio_has_the_numbers_of_the_log(run, logged):
     (file,) = [path for path in (run.parent / "trackio").glob("*.db") if path.stem.startswith("procir")]
     with sqlite3.connect(file) as connection:
