@@ -271,6 +271,25 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """Put evaluations of several systems on the same data side by side: a table with intervals and paired tests.
+
+    Writes OUT/comparison.md, comparison.tex and comparison.html.
+    """
+
+    systems: tuple[str, ...]
+    """Folders that `procir evaluate` has written, each as NAME=FOLDER, or the folder alone."""
+    out: Path = Path("runs/compare")
+    """Folder for the tables."""
+
+    def run(self) -> None:
+        """Compare."""
+        from procir.recipes.comparing import compare_systems
+
+        compare_systems(self.systems, self.out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Encode:
     """Write the embeddings of a data set's products, queries or captions to disk; an interrupted run goes on."""
 
@@ -355,6 +374,7 @@ Command = (
     | Annotated[WriteCaptions, tyro.conf.subcommand("caption")]
     | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Encode, tyro.conf.subcommand("encode")]
     | Annotated[Construct, tyro.conf.subcommand("construct")]
     | Annotated[Annotator, tyro.conf.subcommand("annotator")]

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from procir.errors import ConfigError
+from procir.evaluate import outcomes
 from procir.evaluate.conversations import conversation_rows
+from procir.evaluate.outcomes import write_outcomes
 from procir.evaluate.protocol import Evaluation, Row, cir_row, evaluate, plain_rows, truncated_rows
 from procir.evaluate.results import build_results, write_results
 from procir.model.embedder import ProCIR
@@ -138,11 +140,12 @@ def write_outcome(
     clock: Clock,
     title: str,
 ) -> dict[str, Any]:
-    """Write `results.json` and `report.html` into `out`; returns the results."""
+    """Write `results.json`, `queries.jsonl` and `report.html` into `out`; returns the results."""
     results = build_results(
         evaluation, rows, seed=seed, data_hash=data_hash(split), config=config, seconds=clock.seconds
     )
     write_results(out / "results.json", results)
+    write_outcomes(out / outcomes.FILE, evaluation.queries)
     losses, recalls = curves(out)
     content = ReportContent(
         results=results,
