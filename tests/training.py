@@ -88,6 +88,13 @@ def fresh_model(*, two_turns: bool = True) -> ProCIR:
     return ProCIR.from_shape("tiny", _tokenizer(), settings, seed=3)
 
 
+def wide_model() -> ProCIR:
+    """The same in float64, for `InFloat64`."""
+    model = fresh_model()
+    model.network.double()
+    return model
+
+
 def settings(**changes: Any) -> TrainConfig:
     """Batches of seven, which two processes share unevenly."""
     return TrainConfig(**{"batch_size": 7, "max_steps": 4, "learning_rate": 1e-3, "seed": 5} | changes)

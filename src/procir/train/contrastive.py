@@ -34,7 +34,7 @@ from procir.train.origin import Origin, origin
 from procir.train.passes import Pass, lay_out_all
 from procir.train.recomputation import recompute
 from procir.train.sft_config import RunConfig
-from procir.train.sharding import Shards, optimizer_states, require_shardable, share_states
+from procir.train.sharding import Shards, on_host, optimizer_states, require_shardable, share_states
 from procir.train.stopping import told_to_stop
 from procir.types import Split
 
@@ -87,8 +87,9 @@ def train(
     require_repeatable(model)
     if config.sharded:
         require_shardable(config)
-    low_rank = adapter_settings(config)
-    with adapted(model.network, model.dialogues.vocabulary.embedding, low_rank):
+    low_rank, shared = adapter_settings(config), config.sharded and team.count > 1
+    learning = adapted(model.network, model.dialogues.vocabulary.embedding, low_rank)
+    with on_host(model, wanted=shared) as device, learning:
         run = _Run(model, split, config, out, team)
         start = origin(model, config, data_hash)
         resumed = state.prepare(out, model, run.optimizers, start, resume=resume, data_changes=told_by(manifest, out))
@@ -101,7 +102,7 @@ def train(
             keep(manifest, out)
         if foretell and first < run.total:
             foretell(estimate(model, run.builder.examples(first, team), run.optimizers, config, team))
-        with run.sharing():
+        with run.sharing(device) if shared else nullcontext():
             _go_on(run, start, resumed, evaluate, report)
         if low_rank and team.first:
             export(model.network, out / ADAPTER, low_rank)
@@ -172,23 +173,26 @@ class _Run:
         )
 
     @contextmanager
-    def sharing(self) -> Iterator[None]:
-        """If it is wanted, and there are others, weights are shared out while this lasts; `model` stays whole."""
-        if not self.config.sharded or self.team.count == 1:
-            yield
-            return
-        states = [optimizer.state_dict() for optimizer in self.optimizers]
-        self.shards = Shards(self.model, self.team)
+    def sharing(self, device: torch.device) -> Iterator[None]:
+        """Weights are shared out over the processes' devices while this lasts; `model` stays whole, on the host."""
+        self.shards = Shards(self.model, device, self.team)
         self.trained = self.shards.model
-        self.optimizers = self._optimizers(self.trained)
-        share_states(self.optimizers, states)
+        before, self.optimizers = self.optimizers, self._optimizers(self.trained)
+        share_states(self.optimizers, [optimizer.state_dict() for optimizer in before])
+        del before  # its state is as large as all shares together
         yield
-        self.trained = self.model
-        self.shards.finish()
+        self.shards.gather()
+        self.trained, self.shards, self.optimizers = self.model, None, []
 
     def whole(self) -> AbstractContextManager[ProCIR]:
         """The model with all its weights, on its device; all processes enter together."""
         return self.shards.gathered() if self.shards else nullcontext(self.model)
+
+    def up_to_date(self) -> ProCIR:
+        """The model with all its weights, wherever it is; all processes call this together."""
+        if self.shards:
+            self.shards.gather()
+        return self.model
 
     def steps(self, first: int) -> Iterator[StepReport]:
         started = time.perf_counter()
@@ -285,10 +289,9 @@ class _Record:
 
     def checkpoint(self, step: int) -> None:
         """Save everything that a resumed run needs; all processes call this, for their shares of it."""
-        states = optimizer_states(self.run.optimizers)
-        with self.run.whole() as model:
-            if self.log:
-                state.save(self.run.out, step, model, states, self.start, self.run.config.keep_checkpoints)
+        states, model = optimizer_states(self.run.optimizers, wanted=self.run.team.first), self.run.up_to_date()
+        if self.log:
+            state.save(self.run.out, step, model, states, self.start, self.run.config.keep_checkpoints)
 
 
 @contextmanager
@@ -311,11 +314,12 @@ def clip(model: ProCIR, most: float) -> float:
 
 
 def _scores(model: ProCIR, evaluate: Evaluate) -> Mapping[str, float]:
+    learning = model.network.training  # where weights are shared out this model does not
     model.network.eval()
     try:
         return evaluate(model)
     finally:
-        model.network.train()
+        model.network.train(learning)
 
 
 def _sum(model: ProCIR) -> float:

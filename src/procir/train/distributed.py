@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from procir.errors import TrainingError
+
+_Said = TypeVar("_Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,19 @@ class Team:
         self._sum(said)
         return bool(said.item())
 
+    def said(self, own: _Said) -> list[_Said]:
+        """What each process has, by its number; small things of Python."""
+        found = [own] * self.count
+        if self.count > 1:
+            with _together():
+                dist.all_gather_object(found, own)
+        return found
+
     def require_equal(self, facts: Mapping[str, object]) -> None:
         """Raise TrainingError in every process if one differs from the first in a fact."""
         if self.count == 1:
             return
-        said: list[Mapping[str, object]] = [facts] * self.count
-        with _together():
-            dist.all_gather_object(said, facts)
+        said = self.said(facts)
         for number, other in enumerate(said):
             wrong = [f"{name}: {other[name]}, not {said[0][name]}" for name in facts if other[name] != said[0][name]]
             if wrong:

@@ -84,14 +84,15 @@ def require_repeatable(model: ProCIR) -> None:
 
 
 def _embeddings(model: ProCIR, one: Pass, config: TrainConfig) -> torch.Tensor:
-    with precision(model, config):
+    with precision(model, config, sharded=config.sharded):
         return by_way_of(model.network, embeddings, model, one)
 
 
-def precision(model: ProCIR, config: RunConfig) -> AbstractContextManager[object]:
-    """The arithmetic of a forward pass."""
+def precision(model: ProCIR, config: RunConfig, *, sharded: bool = False) -> AbstractContextManager[object]:
+    """The arithmetic of a forward pass, of weights that are `sharded` or not."""
     if config.precision == "fp32":
         return nullcontext()
-    # Weights that autocast remembers are not narrowed again, but selective recomputation must meet the same operations.
-    remember = config.recompute != "selective"
+    # Weights that autocast remembers are not narrowed again, but selective recomputation must meet the same operations,
+    # and of weights that are shared out a copy of every layer would stay whole.
+    remember = config.recompute != "selective" and not sharded
     return torch.autocast(model.device.type, dtype=torch.bfloat16, cache_enabled=remember)

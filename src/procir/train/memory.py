@@ -48,14 +48,17 @@ def estimate(
     `vision_numbers`. With `config.recompute` they are what goes into every layer, with "selective" also what its linear
     layers and its attention give, and what one layer keeps that is computed again. A vision tower that does not learn
     keeps nothing; adapters keep their rank for each token and matrix. With `config.sharded` a process has its share of
-    all but the activations, and the largest layer whole, with its gradient.
+    all but the activations, and the largest layer whole, with its gradient; in bf16 that recomputes nothing, a narrow
+    copy of every layer waits for the way back as well.
     """
     weights = list(model.network.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
     shares = team.count if config.sharded else 1
     largest = _largest_part(model) if shares > 1 else 0
+    whole = sum(weight.nbytes for weight in weights)
+    narrow = whole // 2 if shares > 1 and config.precision == "bf16" and config.recompute == "off" else 0
     return Memory(
-        weights=sum(weight.nbytes for weight in weights) // shares + largest,
+        weights=whole // shares + largest + narrow,
         gradients=trained // shares + largest if shares > 1 else trained * (1 if team.count == 1 else 2),
         optimizer=_FLOAT * sum(map(_optimizer_numbers, optimizers)) // shares,
         activations=_FLOAT * _activation_numbers(model, examples, config),

@@ -104,5 +104,6 @@ def chunks(examples: StepExamples, config: TrainConfig) -> list[slice]:
 def embeddings(model: ProCIR, one: Pass) -> Float[Tensor, "rows places dim"]:
     """The embeddings of a pass in their `Places`; zeros where a conversation has ended."""
     states = model.states(one.layout)
-    found = states.new_zeros(one.count * one.places, model.dim)
-    return found.index_copy(0, one.to.to(states.device), states).view(one.count, one.places, model.dim)
+    at = one.to.to(states.device)
+    found = states.new_zeros(one.count, one.places, model.dim)
+    return found.index_put((at // one.places, at % one.places), states)  # no view: FSDP would warn of changing it

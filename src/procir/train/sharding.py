@@ -16,7 +16,6 @@ from types import MethodType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -40,16 +39,27 @@ def require_shardable(config: TrainConfig) -> None:
         raise ConfigError("sharded: compiled regions have not been tried on sharded weights; leave one of both out")
 
 
+@contextmanager
+def on_host(model: ProCIR, *, wanted: bool) -> Iterator[torch.device]:
+    """The model's device; if `wanted`, the model waits on the host meanwhile, with what is built from its weights."""
+    device = model.device
+    if wanted:
+        model.network.to("cpu")
+    try:
+        yield device
+    finally:
+        model.network.to(device)
+
+
 class Shards:
     """A model whose weights are shared out; `whole` is the model that it was made from, and the two are kept apart."""
 
-    def __init__(self, whole: ProCIR, team: Team) -> None:
+    def __init__(self, whole: ProCIR, device: torch.device, team: Team) -> None:
         self.whole = whole
         self._team = team
-        self._device = whole.device
-        whole.network.to("cpu")
+        self._device = device
         self.model = copy(whole)
-        self.model.network = _sharded(deepcopy(whole.network), self._device, team.count)
+        self.model.network = _sharded(deepcopy(whole.network), device, team.count)
 
     def gather(self) -> None:
         """Bring the weights of the whole model, on the host, up to date; all processes call this together."""
@@ -68,17 +78,9 @@ class Shards:
         finally:
             self.whole.network.to("cpu")
 
-    def finish(self) -> None:
-        """Leave the whole model on the device, up to date; the shares are given up."""
-        self.gather()
-        self.whole.network.to(self._device)
-        del self.model
-
     def level(self, passes: Sequence[Pass]) -> list[Pass]:
         """The passes, and passes of the vision tower and the language model in them, as many as in every process."""
-        own = [(len(one.layout.pictures), len(one.layout.batches)) for one in passes]
-        said: list[list[tuple[int, int]]] = [own] * self._team.count
-        dist.all_gather_object(said, own)
+        said = self._team.said([(len(one.layout.pictures), len(one.layout.batches)) for one in passes])
         most = max(map(len, said))
         idle = [replace(passes[-1], idle=True)] * (most - len(passes))
         return [
@@ -87,9 +89,13 @@ class Shards:
         ]
 
 
-def optimizer_states(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
-    """The whole state of each optimiser, on the host where it is shared out; all processes call this together."""
-    return [_mapped(optimizer.state_dict(), _whole) for optimizer in optimizers]
+def optimizer_states(optimizers: Sequence[Optimizer], *, wanted: bool) -> list[dict[str, Any]]:
+    """The whole state of each optimiser, on the host where it is shared out; all processes call this together.
+
+    Where it is not `wanted`, shared numbers are put together for the others, and not kept.
+    """
+    change = _whole if wanted else _passed_on
+    return [_mapped(optimizer.state_dict(), change) for optimizer in optimizers]
 
 
 def share_states(optimizers: Sequence[Optimizer], states: Sequence[Mapping[str, Any]]) -> None:
@@ -101,6 +107,8 @@ def share_states(optimizers: Sequence[Optimizer], states: Sequence[Mapping[str, 
 
 
 def _sharded(network: Any, device: torch.device, count: int) -> Any:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # a mesh takes the current device, whatever the weights are on
     mesh = init_device_mesh(device.type, (count,))
     parts = [*network.model.visual.blocks, *network.model.language_model.layers, network]
     for part in parts:
@@ -118,6 +126,10 @@ def _through(_: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any
 
 def _whole(value: torch.Tensor) -> torch.Tensor:
     return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+
+
+def _passed_on(value: torch.Tensor) -> torch.Tensor:
+    return value.full_tensor().new_empty(0) if isinstance(value, DTensor) else value
 
 
 def _like(weight: nn.Parameter, numbers: Mapping[str, Any]) -> dict[str, Any]:
