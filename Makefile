@@ -41,6 +41,7 @@ bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.evaluation --products 200
+	$(BIN)/python -m benchmarks.bootstrap
 	$(BIN)/python -m benchmarks.refine
 	$(BIN)/python -m benchmarks.encode
 	$(BIN)/python -m benchmarks.candidates

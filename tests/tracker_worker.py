@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from procir.errors import StoppedError
@@ -11,6 +12,9 @@ from procir.train.contrastive import train
 from training import crowded_split, fresh_model, settings
 
 HERE = ("127.0.0.1", "::1", "localhost")
+
+# trackio 0.43 wants Pillow below 13, and so is not installed beside the versions of constraints.txt.
+TRACKERS = tuple(name for name in ("wandb", "trackio") if find_spec(name))
 
 
 def only_here(left: list[str]) -> None:
@@ -32,7 +36,7 @@ def main(out: Path, folder: Path, resume: bool) -> None:
         if step.step == 4 and not resume:
             raise StoppedError("as a machine that vanishes")
 
-    run = settings(max_steps=6, save_every=3, log_every=1, trackers=("wandb", "trackio"))
+    run = settings(max_steps=6, save_every=3, log_every=1, trackers=TRACKERS)
     try:
         train(
             fresh_model(), crowded_split(folder), run, out, data_hash="x", resume=resume, report=stop,

@@ -38,8 +38,8 @@ QUICK = TrainConfig(
 STUDY = StudyConfig(steps=2, batch_size=4, learning_rate=1e-3, warmup_steps=1)
 LESSONS = Curriculum(garments=50, reading=STUDY, describing=STUDY)
 KEYS = {
-    "rows", "i2t", "t2i", "datasets", "substituted", "asked", "queries", "gallery", "seed", "data_hash", "versions",
-    "config", "seconds",
+    "rows", "i2t", "t2i", "datasets", "substituted", "asked", "intervals", "queries", "gallery", "seed", "data_hash",
+    "versions", "config", "seconds",
 }  # fmt: skip
 VIEWS = {"only front", "only side", "only back", "only detail", "only full"}
 PLAIN = {"source only", "text only"} | VIEWS

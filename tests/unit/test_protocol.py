@@ -13,6 +13,7 @@ import pytest
 from embedders import HashEmbedder, TableEmbedder
 from procir.errors import ConfigError, DataError, MissingDataError, ModelError, RecordError, UnknownProductError
 from procir.evaluate import protocol, results
+from procir.evaluate.statistics import Asked, recall_interval
 from procir.types import Caption, Product, ProductKey, Query, Split, Triplet, View
 
 
@@ -302,6 +303,18 @@ def test_a_small_folder_gives_null_for_the_larger_ks(tmp_path: Path) -> None:
     results.write_results(path, built(circle(4)))
     assert json.loads(path.read_text())["rows"]["procir"]["R@10"] is None
     assert results.read_results(path)["rows"]["procir"]["R@1"] is not None
+
+
+def test_intervals_surround_the_recalls_in_percent() -> None:
+    content = built(join(circle(11, "one"), circle(13, "two")))
+    assert content["intervals"].keys() == content["rows"]["procir"].keys()
+    for name, (low, high) in content["intervals"].items():
+        assert 0 <= low <= content["rows"]["procir"][name] <= high <= 100
+    evaluation = protocol.evaluate(HashEmbedder(), circle(12))
+    (part,) = evaluation.galleries
+    own = recall_interval({part.dataset: Asked(evaluation.cir.datasets[part.dataset].ranks, part.sources())}, 5)
+    assert built(circle(12))["intervals"]["R@5"] == [round(100 * own.low, 2), round(100 * own.high, 2)]
+    assert built(circle(4))["intervals"]["R@10"] is None
 
 
 @pytest.mark.parametrize(

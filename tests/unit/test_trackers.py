@@ -17,9 +17,13 @@ from procir.train import trackers
 from procir.train.contrastive import train
 from procir.train.log import read_log
 from procir.train.trackers import NAME_FILE, open_trackers
+from tracker_worker import TRACKERS
 from training import crowded_split, fresh_model, settings
 
 WORKER = Path(__file__).parents[1] / "tracker_worker.py"
+needs_trackio = pytest.mark.skipif(
+    "trackio" not in TRACKERS, reason="trackio is not installed: pip install 'procir[trackio]'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +120,7 @@ def test_wandb_has_the_settings(run):
         assert_settings({item.key: json.loads(item.value_json) for item in begun.config.update})
 
 
+@needs_trackio
 def test_trackio_has_the_settings(run):
     rows = trackio_rows(run, "SELECT run_name, config FROM configs")
     assert {name for name, _ in rows} == {(run / NAME_FILE).read_text().strip()}
@@ -123,6 +128,7 @@ def test_trackio_has_the_settings(run):
         assert_settings(json.loads(config))
 
 
+@needs_trackio
 def test_trackio_has_the_numbers_of_the_log(run, logged):
     rows = trackio_rows(run, "SELECT run_name, step, metrics FROM metrics ORDER BY id")
     assert {name for name, *_ in rows} == {(run / NAME_FILE).read_text().strip()}

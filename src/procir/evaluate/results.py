@@ -11,6 +11,7 @@ from typing import Any
 
 from procir.errors import MissingDataError, RecordError
 from procir.evaluate.protocol import Evaluation, Retrieval, Row
+from procir.evaluate.statistics import Asked, recall_interval
 from procir.records import write_json
 
 MODEL_ROW = "procir"
@@ -59,6 +60,7 @@ def build_results(
         "datasets": {part.dataset: _dataset(part.dataset, evaluation, table) for part in evaluation.galleries},
         "substituted": {name: row.substituted for name, row in table.items() if row.substituted},
         "asked": _asked(evaluation, rows),
+        "intervals": _intervals(evaluation),
         "queries": sum(len(part.triplets) for part in evaluation.galleries),
         "gallery": sum(len(part.products) for part in evaluation.galleries),
         "seed": seed,
@@ -97,6 +99,20 @@ def _asked(evaluation: Evaluation, rows: Mapping[str, Row]) -> dict[str, int]:
     """How many queries the rows have that do not ask all of them."""
     everything = _queries(evaluation.cir)
     return {name: _queries(row) for name, row in rows.items() if _queries(row) != everything}
+
+
+def _intervals(evaluation: Evaluation) -> dict[str, list[float] | None]:
+    """The bounds of the model's own recalls, in percent: 95 %, over source products."""
+    asked = {
+        part.dataset: Asked(evaluation.cir.datasets[part.dataset].ranks, part.sources())
+        for part in evaluation.galleries
+    }
+    found: dict[str, list[float] | None] = {}
+    for k in evaluation.ks:
+        measured = evaluation.cir.recall(k) is not None
+        bounds = recall_interval(asked, k) if measured else None
+        found[f"R@{k}"] = None if bounds is None else [round(100 * bounds.low, 2), round(100 * bounds.high, 2)]
+    return found
 
 
 def _queries(row: Row) -> int:

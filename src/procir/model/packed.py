@@ -63,14 +63,58 @@ def worthwhile(device: torch.device) -> bool:
 
 
 def packed_states(
-    language_model: Any, hidden: Float[Tensor, "length width"], positions: Int64[Tensor, "3 length"], borders: Borders
-) -> Float[Tensor, "length width"]:
-    """The last hidden states of packed sequences, each as if it were alone."""
+    language_model: Any,
+    hidden: Float[Tensor, "length width"],
+    positions: Int64[Tensor, "3 length"],
+    borders: Borders,
+    wanted: Int64[Tensor, " states"],
+) -> Float[Tensor, "states width"]:
+    """The last hidden states of packed sequences at the `wanted` places, each as if it were alone.
+
+    Nothing after the last mixing of tokens is computed for other places.
+    """
     rotation = language_model.rotary_emb(hidden[None], positions[:, None])
-    for layer in language_model.layers:
+    *before, last = language_model.layers
+    for layer in before:
         hidden = once_or_twice(layer, _apply, layer, hidden, rotation, borders)
-    states: Tensor = language_model.norm(hidden)
+    states: Tensor = language_model.norm(once_or_twice(last, _apply, last, hidden, rotation, borders, wanted))
     return states
+
+
+def padded_states(
+    language_model: Any,
+    hidden: Float[Tensor, "batch length width"],
+    positions: Int64[Tensor, "3 batch length"],
+    wanted: Int64[Tensor, " states"],
+) -> Float[Tensor, "states width"]:
+    """The last hidden states at flat places of sequences that are padded on the right.
+
+    As transformers gives them, but for what it would compute after the last mixing of tokens at places not wanted.
+    """
+    rotation = language_model.rotary_emb(hidden, positions)
+    *before, last = language_model.layers
+    for layer in before:
+        hidden = layer(hidden, position_embeddings=rotation, attention_mask=None)
+    states: Tensor = language_model.norm(once_or_twice(last, _finish, last, hidden, rotation, wanted))
+    return states
+
+
+def _finish(
+    layer: Any, hidden: Float[Tensor, "batch length width"], rotation: tuple[Tensor, Tensor], wanted: Tensor
+) -> Float[Tensor, "states width"]:
+    """A layer over padded sequences, as far as it is wanted."""
+    mixed = layer.input_layernorm(hidden)
+    if layer.block_type == "linear_attention":
+        mixed = layer.linear_attn(hidden_states=mixed, attention_mask=None)
+    else:
+        mixed, _ = layer.self_attn(hidden_states=mixed, position_embeddings=rotation, attention_mask=None)
+    return _widened(layer, (hidden + mixed).flatten(0, 1)[wanted])
+
+
+def _widened(layer: Any, hidden: Float[Tensor, "length width"]) -> Float[Tensor, "length width"]:
+    """A layer's second half, which sees every token alone."""
+    last: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return last
 
 
 def once_or_twice(layer: Any, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
@@ -96,15 +140,18 @@ def by_way_of(module: Any, function: Callable[..., Tensor], *arguments: Any) -> 
 
 
 def _apply(
-    layer: Any, hidden: Float[Tensor, "length width"], rotation: tuple[Tensor, Tensor], borders: Borders
-) -> Float[Tensor, "length width"]:
+    layer: Any,
+    hidden: Float[Tensor, "length width"],
+    rotation: tuple[Tensor, Tensor],
+    borders: Borders,
+    wanted: Int64[Tensor, " states"] | None = None,
+) -> Float[Tensor, "states width"]:
     mixed = layer.input_layernorm(hidden)
     if layer.block_type == "linear_attention":
         hidden = hidden + _recur(layer.linear_attn, mixed, borders)
     else:
         hidden = hidden + _attend(layer.self_attn, mixed, rotation, borders)
-    last: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-    return last
+    return _widened(layer, hidden if wanted is None else hidden[wanted])
 
 
 def _recur(net: Any, hidden: Float[Tensor, "length width"], borders: Borders) -> Float[Tensor, "length width"]:

@@ -16,7 +16,7 @@ from procir.errors import ConfigError
 from procir.model import checkpoint
 from procir.model.dialogue import Dialogue, DialogueBuilder
 from procir.model.layout import Layout, lay_out
-from procir.model.packed import packed_states, worthwhile
+from procir.model.packed import packed_states, padded_states, worthwhile
 from procir.model.packing import Batch
 from procir.model.pixels import PixelSettings, PixelStore, ViewPixels
 from procir.model.tokenizers import EMBEDDING_TOKEN
@@ -134,8 +134,9 @@ class Reader:
             hidden = hidden.flatten(0, 1).index_copy(0, batch.image_at, shown).view_as(hidden)
         language_model = self.network.model.language_model
         if batch.borders is not None:
-            states = packed_states(language_model, hidden[0], batch.position_ids[:, 0], batch.borders)
-            return states[batch.embedding_at]
+            return packed_states(language_model, hidden[0], batch.position_ids[:, 0], batch.borders, batch.embedding_at)
+        if cache is None and batch.mask is None and language_model.config._attn_implementation == "sdpa":
+            return padded_states(language_model, hidden, batch.position_ids, batch.embedding_at)
         padded: Tensor = language_model(
             inputs_embeds=hidden,
             position_ids=batch.position_ids,

@@ -174,6 +174,7 @@ def _report(content: ReportContent, page: _Page) -> dict[str, object]:
         "table": tables.mean_table(results),
         "dataset_tables": tables.dataset_tables(results) if len(results["datasets"]) > 1 else (),
         "chance": tables.chance(results),
+        "certainty": tables.certainty(results),
         "config": tables.flat(results["config"]),
         "charts": _charts(content),
         "cases": [page.case(sheet) for sheet in content.choice.sheets],

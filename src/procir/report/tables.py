@@ -91,6 +91,15 @@ def headline(results: Mapping[str, Any]) -> str:
     return f"{value:.1f}% of {results['queries']:,} queries find the product that was meant {place}{where}."
 
 
+def certainty(results: Mapping[str, Any]) -> str:
+    """The intervals of the model's own recalls in a sentence; empty for results that have none."""
+    found = {name: bounds for name, bounds in results.get("intervals", {}).items() if bounds is not None}
+    if not found:
+        return ""
+    listed = ", ".join(f"{name} {low:.1f} to {high:.1f}" for name, (low, high) in found.items())
+    return f"95% intervals of the model’s own row, from resampling source products: {listed}."
+
+
 def comparison(results: Mapping[str, Any]) -> str:
     """How far the best row with something held back comes, at the largest k; empty without such rows."""
     measured = _measured(results["rows"]["procir"], columns(results))

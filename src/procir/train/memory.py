@@ -66,7 +66,8 @@ def language_numbers(text: Any, how: Recompute = "off") -> list[int]:
     """Numbers that each layer of the language model keeps for one token.
 
     8 h + 4 f + 5 m: h is the hidden size, f that of the MLP, m the widths of what enters the mixing of tokens together.
-    With "selective" 3 h + 2 f + m, and in full attention the heads' widths a once more; with "full" h.
+    With "selective" 3 h + 2 f + m, and in full attention the heads' widths a once more; with "full" h. The MLP of the
+    last layer reads the embedding tokens alone: 4 h + 4 f less are kept there, or 1 h + 2 f.
     """
     keys = text.linear_num_key_heads * text.linear_key_head_dim
     values = text.linear_num_value_heads * text.linear_value_head_dim
@@ -81,7 +82,9 @@ def language_numbers(text: Any, how: Recompute = "off") -> list[int]:
         "selective": lambda m, a: 3 * h + 2 * f + m + a,
         "full": lambda *_: h,
     }
-    return [numbers[how](*mixed[kind]) for kind in text.layer_types]
+    kept = [numbers[how](*mixed[kind]) for kind in text.layer_types]
+    spared: dict[Recompute, int] = {"off": 4 * h + 4 * f, "selective": h + 2 * f, "full": 0}
+    return [*kept[:-1], kept[-1] - spared[how]]
 
 
 def vision_numbers(vision: Any, how: Recompute = "off") -> list[int]:
