@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +11,22 @@ from procir.errors import StoppedError
 from procir.train.contrastive import train
 from training import crowded_split, fresh_model, settings
 
+HERE = ("127.0.0.1", "::1", "localhost")
+
 # trackio 0.43 wants Pillow below 13, and so is not installed beside the versions of constraints.txt.
 TRACKERS = tuple(name for name in ("wandb", "trackio") if find_spec(name))
+
+
+def only_here(left: list[str]) -> None:
+    """Note every connection that this process opens to another machine."""
+
+    def hear(event, arguments):
+        if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in HERE:
+            left.append(str(arguments[1]))
+        if event == "socket.getaddrinfo" and arguments[0] not in (*HERE, None, socket.gethostname()):
+            left.append(str(arguments[0]))
+
+    sys.addaudithook(hear)
 
 
 def main(out: Path, folder: Path, resume: bool) -> None:
@@ -32,4 +47,7 @@ def main(out: Path, folder: Path, resume: bool) -> None:
 
 
 if __name__ == "__main__":
+    left: list[str] = []
+    only_here(left)
     main(Path(sys.argv[1]), Path(sys.argv[2]), "--resume" in sys.argv)
+    assert not left, left

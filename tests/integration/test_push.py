@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -62,7 +63,10 @@ def test_a_model_goes_up_in_one_commit_and_comes_back_the_same(model, tmp_path):
         }
         code = (
             "from procir.model.embedder import ProCIR; import json; m = ProCIR.from_pretrained('me/mine');"
-            "print(json.dumps(m.encode_captions(['navy dress'])[0].tolist()))"
+            "from sentence_transformers import SentenceTransformer;"
+            "t = SentenceTransformer('me/mine', trust_remote_code=True, device='cpu');"
+            "found = [m.encode_captions(['navy dress'])[0], t.encode(['navy dress'])[0]];"
+            "print(json.dumps([one.tolist() for one in found]))"
         )
         environment = {
             **os.environ, "HF_ENDPOINT": store.url, "HF_HOME": str(tmp_path / "other"), "HF_HUB_DISABLE_XET": "1",
@@ -72,8 +76,9 @@ def test_a_model_goes_up_in_one_commit_and_comes_back_the_same(model, tmp_path):
             [sys.executable, "-c", code], check=False, env=environment, capture_output=True, text=True, timeout=120
         )
         assert loaded.returncode == 0, loaded.stderr
-    embedding = json.loads(loaded.stdout.splitlines()[-1])
-    assert embedding == pytest.approx(fresh_model().encode_captions(["navy dress"])[0].tolist(), abs=1e-6)
+    expected = fresh_model().encode_captions(["navy dress"])[0].tolist()
+    for embedding in json.loads(loaded.stdout.splitlines()[-1]):  # as the card says: by itself, and as theirs
+        assert embedding == pytest.approx(expected, abs=1e-5)
     assert card.data.license == "apache-2.0"
     found = {(one.dataset_name, one.metric_name): one.metric_value for one in card.data.eval_results}
     assert found == {
@@ -109,6 +114,23 @@ def test_what_the_hub_refuses_is_said_with_a_remedy(model, tmp_path, token, said
         assert store.files == {}
     assert done.returncode == 1
     assert said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+
+
+def test_a_card_that_cannot_be_read_is_named(model, tmp_path):
+    own = tmp_path / "model"
+    shutil.copytree(model, own)
+    (own / "README.md").write_text("---\nlicense: [\n---\n# Mine\n")
+    with hub() as store:
+        done = push("--model", own, "--repository", "me/mine", url=store.url, cache=tmp_path)
+        assert store.asked == []
+    assert done.returncode == 1 and f"{own / 'README.md'} is no card of a model" in done.stderr.replace("\n", "")
+    (own / "README.md").unlink()
+    with hub() as store:
+        done = push("--model", own, "--repository", "me/mine", url=store.url, cache=tmp_path)
+        card = ModelCard(store.files["README.md"].decode())
+    assert done.returncode == 0, done.stderr
+    assert card.data.library_name == "sentence-transformers" and card.data.eval_results is None
+    assert "README.md" not in {path.name for path in own.iterdir()}
 
 
 def test_no_way_to_the_hub(model, tmp_path):

@@ -50,6 +50,9 @@ def test_fine_tuning_leaves_a_model_that_training_starts_from(data, tuned, tmp_p
         "--max-steps", "1", "--modification", "short", "--no-alignment", status=0,
     )  # fmt: skip
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    for folder in (tuned / "model", tmp_path / "run" / "model"):
+        card = (folder / "README.md").read_text()
+        assert "Data: atelier (48 products). Hash of the data: `" in card and str(tuned) not in card
 
 
 def test_fine_tuning_refuses_to_write_over_a_model(data, tuned, starter, capsys):

@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from tracker_worker import TRACKERS
 from training import crowded_split, fresh_model, settings
 
 WORKER = Path(__file__).parents[1] / "tracker_worker.py"
+needs_trackio = pytest.mark.skipif(
+    "trackio" not in TRACKERS, reason="trackio is not installed: pip install 'procir[trackio]'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,29 +79,58 @@ def framed(content):
             parts = []
 
 
-def test_wandb_has_the_numbers_of_the_log(run, logged):
+def wandb_files(run):
+    """What wandb's files hold, one list of records for each."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     files = sorted((run / "wandb").glob("offline-run-*/*.wandb"))
     name = (run / NAME_FILE).read_text().strip()
     assert [file.stem for file in files] == [f"run-{name}"] * 2  # the run, and what came after it was resumed
+    return [[Record.FromString(content) for content in framed(file.read_bytes())] for file in files]
+
+
+def trackio_rows(run, query):
+    (file,) = [path for path in (run.parent / "trackio").glob("*.db") if path.stem.startswith("procir")]
+    with sqlite3.connect(file) as connection:
+        return connection.execute(query).fetchall()
+
+
+def assert_settings(found):
+    wanted = settings(max_steps=6, save_every=3, log_every=1)
+    assert (found["batch_size"], found["max_steps"], found["learning_rate"]) == (7, 6, wanted.learning_rate)
+    assert found["variant"] == {"two_turns": True, "alignment": True, "cot": False}
+    assert found.keys() >= {field.name for field in fields(wanted)}
+
+
+def test_wandb_has_the_numbers_of_the_log(run, logged):
     told = []
-    for file in files:
-        for content in framed(file.read_bytes()):
-            record = Record.FromString(content)
-            items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
-            values = {key: json.loads(value) for key, value in items.items()}
-            if values:
-                numbers = {key: value for key, value in values.items() if key.startswith(("train/", "eval/"))}
-                told.append((values["step"], numbers))
+    for record in (record for file in wandb_files(run) for record in file):
+        items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+        values = {key: json.loads(value) for key, value in items.items()}
+        if values:
+            numbers = {key: value for key, value in values.items() if key.startswith(("train/", "eval/"))}
+            told.append((values["step"], numbers))
     assert_same(kept(told), logged)
 
 
-@pytest.mark.skipif("trackio" not in TRACKERS, reason="trackio is not installed: pip install 'procir[trackio]'")
+def test_wandb_has_the_settings(run):
+    for file in wandb_files(run):
+        (begun,) = [record.run for record in file if record.WhichOneof("record_type") == "run"]
+        assert begun.run_id == begun.display_name == (run / NAME_FILE).read_text().strip()
+        assert_settings({item.key: json.loads(item.value_json) for item in begun.config.update})
+
+
+@needs_trackio
+def test_trackio_has_the_settings(run):
+    rows = trackio_rows(run, "SELECT run_name, config FROM configs")
+    assert {name for name, _ in rows} == {(run / NAME_FILE).read_text().strip()}
+    for _, config in rows:
+        assert_settings(json.loads(config))
+
+
+@needs_trackio
 def test_trackio_has_the_numbers_of_the_log(run, logged):
-    (file,) = [path for path in (run.parent / "trackio").glob("*.db") if path.stem.startswith("procir")]
-    with sqlite3.connect(file) as connection:
-        rows = connection.execute("SELECT run_name, step, metrics FROM metrics ORDER BY id").fetchall()
+    rows = trackio_rows(run, "SELECT run_name, step, metrics FROM metrics ORDER BY id")
     assert {name for name, *_ in rows} == {(run / NAME_FILE).read_text().strip()}
     assert_same(kept((step, json.loads(metrics)) for _, step, metrics in rows), logged)
 
@@ -123,6 +156,44 @@ def test_a_tracker_that_fails_is_left_alone_and_said_to_be(tmp_path, monkeypatch
     assert warnings == ["wandb takes no more numbers (no route to host); log.jsonl has all of them"]
     assert warnings[0] in caplog.text
     assert max(row["step"] for row in read_log(tmp_path / "out")) == 4
+
+
+class Lasting:
+    """Takes everything, and cannot end."""
+
+    ended = 0
+
+    def __init__(self, *_):
+        pass
+
+    def log(self, step, numbers):
+        pass
+
+    def close(self):
+        Lasting.ended += 1
+        raise OSError("no route to host")
+
+
+def test_a_tracker_that_cannot_end_is_said_to_lack_numbers(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(trackers._KINDS, "wandb", Lasting)
+    run = settings(log_every=1, trackers=("wandb",))
+    with caplog.at_level(logging.WARNING, "procir"):
+        train(fresh_model(), crowded_split(tmp_path), run, tmp_path / "out", data_hash="x")
+    (warning,) = [row for row in read_log(tmp_path / "out") if row["kind"] == "warning"]
+    assert warning["text"] == "wandb may lack the last numbers (no route to host); log.jsonl has all of them"
+    assert warning["step"] == 4 and warning["text"] in caplog.text
+
+
+def test_a_tracker_that_had_begun_ends_where_another_cannot_begin(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ModuleNotFoundError("No module named 'pandas'", name="pandas")
+
+    monkeypatch.setattr(Lasting, "ended", 0)
+    monkeypatch.setitem(trackers._KINDS, "wandb", Lasting)
+    monkeypatch.setitem(trackers._KINDS, "trackio", refuse)
+    with pytest.raises(ConfigError, match="trackio cannot begin: No module named 'pandas'; see that it is"):
+        open_trackers(("wandb", "trackio"), tmp_path, {}, resumed=False)
+    assert Lasting.ended == 1
 
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch):

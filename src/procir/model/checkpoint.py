@@ -234,7 +234,7 @@ def _processor(pixels: PixelSettings) -> dict[str, Any]:
 
 _CARD = """\
 ---
-library_name: transformers
+library_name: sentence-transformers
 pipeline_tag: feature-extraction
 tags: [composed-image-retrieval, multimodal-embeddings, procir]
 ---

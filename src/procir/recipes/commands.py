@@ -22,6 +22,7 @@ from procir.model.on_cluster import on_cluster
 from procir.model.pixels import PixelSettings, require_view
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
+from procir.recipes.cards import save_trained
 from procir.recipes.choices import ClusterChoice, DataChoice, ModelChoice, require_workers
 from procir.recipes.console import console, say, show_load, show_results, show_skipped, stage
 from procir.recipes.ranks import ALONE, Rank, this_rank
@@ -36,7 +37,6 @@ from procir.recipes.runs import (
     write_outcome,
 )
 from procir.recipes.views import kept_views
-from procir.report.model_card import CardFacts, model_card
 from procir.train.config import TrainConfig
 from procir.types import Query, Split
 
@@ -99,21 +99,10 @@ def train_model(
             train_watched(model, training, validation, config, out, resume=resume, rank=rank)
         if rank.number > 0:
             return
-        model.save_pretrained(out / "model", card=_card(start, data, config, training))
+        what = f"Product-level composed image retrieval, variant {config.variant.name}"
+        save_trained(model, what, start, config, training, out)
     say(f"The model is in {out / 'model'}", "bold")
     say(f"procir evaluate --model {out / 'model'} --data {data}", "dim")
-
-
-def _card(start: str, data: Path, config: TrainConfig, training: Split) -> str:
-    """The card of a trained model; a start that others can have, too, is its base model."""
-    about = (
-        f"Product-level composed image retrieval, variant {config.variant.name}: trained with procir on "
-        f"{len(training.triplets):,} triplets of {len(training.products):,} products ({data.resolve().name}), "
-        f"from {start}."
-    )
-    published = start if start not in ("starter", "scratch") and not Path(start).exists() else None
-    facts = CardFacts(title="A ProCIR model", about=about, base_model=published, settings=as_config(training=config))
-    return model_card(facts)
 
 
 def evaluate_model(

@@ -20,12 +20,12 @@ from procir.construct.verdicts import Verdict, read_verdicts
 from procir.model.embedder import ProCIR
 from procir.model.prefix import fingerprint
 from procir.recipes import tiny
+from procir.recipes.cards import save_trained
 from procir.recipes.choices import ConstructChoice
 from procir.recipes.console import console, say, show_results, stage
 from procir.recipes.construct import DATA, VERDICTS, run_construction
 from procir.recipes.curriculum import attend
-from procir.recipes.runs import Clock, as_config, closing, evaluate_all, listed, train_watched, write_outcome
-from procir.train.config import TrainConfig
+from procir.recipes.runs import Clock, as_config, closing, evaluate_all, train_watched, write_outcome
 from procir.types import ProductKey, Split, Triplet
 
 
@@ -51,7 +51,9 @@ def run_demo(out: Path, *, from_scratch: bool = False, seed: int = 0, catalogue:
     console.print(f"[dim]{len(splits['train'].triplets):,} training triplets; {model.parameters() / 1e6:.1f} M weights")
     train_watched(model, splits["train"], splits["val"], config, out)
     clock.lap("training")
-    model.save_pretrained(out / "model", card=_card(config, catalogue))
+    what = "A model from `procir demo`, which knows drawn garments only"
+    start = "scratch" if from_scratch else "starter"
+    save_trained(model, what, start, config, splits["train"], out)
     evaluation, rows = evaluate_all(model, splits["val"], untrained=untrained)
     clock.lap("evaluation")
     results = write_outcome(
@@ -127,18 +129,3 @@ def _models(training: Split, starter: ProCIR | None, seed: int) -> tuple[ProCIR,
     """The model to train, and one of the same shape that nobody trained."""
     model = starter or tiny.fresh_model(training, seed=seed)
     return model, ProCIR.from_shape("tiny", model.tokenizer, model.settings, seed=seed + 1)
-
-
-def _card(config: TrainConfig, catalogue: AtelierConfig) -> str:
-    return f"""\
----
-library_name: transformers
-pipeline_tag: feature-extraction
-tags: [composed-image-retrieval, multimodal-embeddings, procir]
----
-# A model from `procir demo`
-
-Trained on {catalogue.train_products:,} drawn garments (atelier, seed {catalogue.seed}). It knows drawn garments only.
-
-{listed(config)}
-"""

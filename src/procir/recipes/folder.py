@@ -17,6 +17,7 @@ from procir.errors import ConfigError, MissingDataError
 from procir.evaluate.metrics import top_k
 from procir.model.embedder import ENCODE_CHUNK, ProCIR
 from procir.recipes import tiny
+from procir.recipes.cards import save_trained
 from procir.recipes.console import console, say, show_load, show_results, stage
 from procir.recipes.runs import Clock, as_config, closing, evaluate_all, require_room, train_watched, write_outcome
 from procir.report.cases import Sheet
@@ -51,7 +52,7 @@ def run_folder(images: Path, out: Path, *, model: str | None = None, ask: Sequen
         (out / stale).unlink(missing_ok=True)
     clock = Clock()
     if split.triplets:
-        _train_and_evaluate(start, split, out, clock, seed)
+        _train_and_evaluate(start, model or "starter", split, out, clock, seed)
     page = out / ("search.html" if split.triplets else "report.html")
     products = [split.products[key] for key in sorted(split.products)]
     documents = _encode(start, products)
@@ -84,7 +85,7 @@ def _hint(near: Sequence[str], split: Split) -> str:
     return f"the first ones are {', '.join(key.product_id for key in sorted(split.products)[:3])}"
 
 
-def _train_and_evaluate(model: ProCIR, split: Split, out: Path, clock: Clock, seed: int) -> None:
+def _train_and_evaluate(model: ProCIR, start: str, split: Split, out: Path, clock: Clock, seed: int) -> None:
     training, validation, crossing = split_products(split)
     if crossing:
         console.print(f"[dim]{crossing} triplets join a training product to a validation product and are in neither")
@@ -93,7 +94,7 @@ def _train_and_evaluate(model: ProCIR, split: Split, out: Path, clock: Clock, se
     config = _config(model, training, seed)
     if config:
         train_watched(model, training, validation, config, out)
-        model.save_pretrained(out / "model")
+        save_trained(model, "Product-level composed image retrieval", start, config, training, out)
     else:
         console.print(f"[yellow]{len(training.triplets)} training triplets are too few to train on; evaluating only")
     clock.lap("training")

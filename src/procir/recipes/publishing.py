@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import httpx2
@@ -14,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from procir.errors import CheckpointError, PublishError
 from procir.evaluate.results import read_results
 from procir.recipes.console import console, say
-from procir.report.model_card import with_results
+from procir.report.model_card import CardFacts, model_card, with_results
 
 _CARD = "README.md"
 _SUFFIXES = frozenset({".json", ".safetensors", ".md", ".jinja", ".txt", ".model"})
@@ -40,12 +41,7 @@ def push(
         validate_repo_id(repository)
     except HFValidationError as error:
         raise PublishError(f"{repository!r} is no name of a repository: {error}; use OWNER/NAME") from error
-    card = with_results(
-        (model / _CARD).read_text(encoding="utf-8") if (model / _CARD).is_file() else "",
-        [read_results(path) for path in results],
-        name=repository,
-        license=license,
-    )
+    card = _card(model / _CARD, [read_results(path) for path in results], repository, license)
     for path in files:
         size = len(card.encode()) if path.name == _CARD else path.stat().st_size
         console.print(f"  {path.name}  [dim]{size:,} bytes[/]")
@@ -57,6 +53,18 @@ def push(
     operations = [CommitOperationAdd(path.name, path) for path in files if path.name != _CARD]
     url = _commit(repository, [*operations, CommitOperationAdd(_CARD, card.encode())], private, message)
     say(f"The model is at {url}", "bold")
+
+
+def _card(path: Path, results: Sequence[Mapping[str, Any]], repository: str, license: str | None) -> str:
+    """The model's own card, or a short one where it has none, completed."""
+    if path.is_file():
+        own = path.read_text(encoding="utf-8")
+    else:
+        own = model_card(CardFacts(title=repository, about="Product-level composed image retrieval with procir."))
+    try:
+        return with_results(own, results, name=repository, license=license)
+    except ValueError as error:
+        raise PublishError(f"{path} is no card of a model ({error}); mend the lines between its --- marks") from error
 
 
 def _files(model: Path) -> tuple[list[Path], list[str]]:

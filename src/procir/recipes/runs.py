@@ -184,11 +184,6 @@ def as_config(**parts: Any) -> dict[str, Any]:
     return {name: asdict(part) if hasattr(part, "__dataclass_fields__") else part for name, part in parts.items()}
 
 
-def listed(config: TrainConfig) -> str:
-    """The settings of a training as a list for a model card."""
-    return "\n".join(f"- {name}: {value}" for name, value in asdict(config).items())
-
-
 def closing(out: Path, *next_steps: str) -> None:
     """The last lines of a run: where to look, and what to do next."""
     console.print("\n[bold]Look at[/]", end=" ")

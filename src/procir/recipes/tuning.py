@@ -11,6 +11,7 @@ from procir.errors import ConfigError
 from procir.model.embedder import ProCIR
 from procir.pieces import pieces
 from procir.recipes import tiny
+from procir.recipes.cards import save_trained
 from procir.recipes.choices import ModelChoice
 from procir.recipes.commands import load_embedder
 from procir.recipes.console import say, show_load, stage
@@ -59,7 +60,8 @@ def tune_model(
     model = tiny.starter_model() if start == "starter" else ProCIR.from_backbone(start)
     model.network.to(place)
     fine_tune(model, split, config, out, resume=resume)
-    model.save_pretrained(out / "model")
+    what = "Fine-tuned to describe products and what leads from one to another"
+    save_trained(model, what, start, config, split, out)
     say(f"The model is in {out / 'model'}", "bold")
     say(f"procir train --start {out / 'model'} --data {data} --out ...", "dim")
 

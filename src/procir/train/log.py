@@ -40,6 +40,7 @@ class TrainingLog:
 
     def __init__(self, out: Path, first_step: int, config: RunConfig) -> None:
         path = out / LOG_FILE
+        self._last = first_step
         self._trackers = open_trackers(config.trackers, out, asdict(config), resumed=first_step > 0)
         kept = [row for row in read_log(out) if row["step"] <= first_step] if first_step else []
         write_jsonl(path, kept)
@@ -52,10 +53,11 @@ class TrainingLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
         self._board.close()
         for name in list(self._trackers):
-            self._told(name, lambda tracker: tracker.close())
+            if trouble := self._told(name, lambda tracker: tracker.close()):
+                self.warn(self._last, f"{name} may lack the last numbers ({trouble}); {LOG_FILE} has all of them")
+        self._file.close()
 
     def step(self, report: StepReport) -> None:
         """Log one training step."""
@@ -77,6 +79,7 @@ class TrainingLog:
         logging.getLogger("procir").warning("training %s", text)
 
     def _write(self, step: int, kind: str, numbers: Mapping[str, float]) -> None:
+        self._last = step
         self._file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
         self._file.flush()
         for name, value in numbers.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -45,16 +45,27 @@ def open_trackers(
         return {}
     name = _run_name(out, resumed=resumed)
     found: dict[TrackerName, Tracker] = {}
-    for kind in dict.fromkeys(names):
-        try:
-            found[kind] = _KINDS[kind](name, out, settings)
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"trackers: {kind} is not installed: pip install 'procir[{kind}]'") from error
-        except Exception as error:
-            raise ConfigError(
-                f"trackers: {kind} cannot begin: {error}; see that you are logged in, or leave it out"
-            ) from error
+    try:
+        for kind in dict.fromkeys(names):
+            found[kind] = _begin(kind, name, out, settings)
+    except ConfigError:
+        for tracker in found.values():
+            with suppress(Exception):  # what refused to begin is told, not how another ended
+                tracker.close()
+        raise
     return found
+
+
+def _begin(kind: TrackerName, name: str, out: Path, settings: Mapping[str, Any]) -> Tracker:
+    try:
+        return _KINDS[kind](name, out, settings)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == kind:
+            raise ConfigError(f"trackers: {kind} is not installed: pip install 'procir[{kind}]'") from error
+        raise ConfigError(
+            f"trackers: {kind} cannot begin: {error}; see that it is installed whole and you are logged in, or leave "
+            "it out"
+        ) from error
 
 
 class _Wandb:
