@@ -103,6 +103,50 @@ class ImportTable(ImportJob):
         return table_offers(table, findings)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportShopify(ImportJob):
+    """Import Shopify's product export (CSV): the rows of one handle are a product, photos by their position."""
+
+    rules: tyro.conf.OmitArgPrefixes[ViewRules] = field(default_factory=lambda: ViewRules(order="given"))
+    dataset: str | None = None
+    """Name of the dataset; the file's by default."""
+    images: Path | None = None
+    """Folder that photos start from where they are paths, not addresses; the file's by default."""
+    allow_host: tuple[str, ...] = ()
+    """Hosts that photos may be fetched from, such as cdn.shopify.com; none by default."""
+
+    def offers(self, findings: Findings) -> Iterator[Offer]:
+        """The handles."""
+        from procir.catalog.sources.shopify import shopify_offers
+
+        return shopify_offers(
+            self.path, _dataset(self.dataset, self.path), findings,
+            images=self.images or self.path.parent, hosts=self.allow_host,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportMerchant(ImportJob):
+    """Import a Google Merchant feed (RSS, Atom or tab-separated): other sizes of a product are counted, not kept."""
+
+    rules: tyro.conf.OmitArgPrefixes[ViewRules] = field(default_factory=lambda: ViewRules(order="given"))
+    dataset: str | None = None
+    """Name of the dataset; the file's by default."""
+    images: Path | None = None
+    """Folder that photos start from where they are paths, not addresses; the file's by default."""
+    allow_host: tuple[str, ...] = ()
+    """Hosts that photos may be fetched from; none by default."""
+
+    def offers(self, findings: Findings) -> Iterator[Offer]:
+        """The items."""
+        from procir.catalog.sources.merchant import merchant_offers
+
+        return merchant_offers(
+            self.path, _dataset(self.dataset, self.path), findings,
+            images=self.images or self.path.parent, hosts=self.allow_host,
+        )  # fmt: skip
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, found, value = text.partition("=")
     if not (name and found and value):
@@ -113,6 +157,8 @@ def _pair(text: str) -> tuple[str, str]:
 Import = (
     Annotated[ImportFolder, tyro.conf.subcommand("folder")]
     | Annotated[ImportTable, tyro.conf.subcommand("table")]
+    | Annotated[ImportShopify, tyro.conf.subcommand("shopify")]
+    | Annotated[ImportMerchant, tyro.conf.subcommand("merchant")]
 )  # fmt: skip
 """The sources, one line each."""
 

@@ -141,7 +141,7 @@ def _spread(sizes: Counter[tuple[int, int]]) -> dict[str, float]:
     if not sizes:
         return {}
     sides = np.repeat([min(size) for size in sizes], list(sizes.values()))
-    return {"least": int(sides.min()), "median": float(np.median(sides)), "most": int(sides.max())}
+    return {"least": float(sides.min()), "median": float(np.median(sides)), "most": float(sides.max())}
 
 
 def write_report(out: Path, report: ImportReport) -> None:
@@ -181,5 +181,5 @@ def _section(title: str, values: Mapping[Any, Any]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    shown = f"{value:,}" if type(value) is int else f"{value:g}" if isinstance(value, float) else str(value)
     return shown.replace("|", r"\|").replace("\n", " ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from procir.errors import RecordError
 from procir.images import SUFFIXES
@@ -60,7 +61,7 @@ class ViewLists:
             known = self._known[names] = self._checked(names, where)
         return known
 
-    def _checked(self, names: Names, where: str) -> Names:
+    def _checked(self, names: Any, where: str) -> Names:
         if not 1 <= len(names) <= MAX_VIEWS or len({file for file, _ in names}) < len(names):
             raise RecordError(f"{where}: {len(names)} views, or one twice; name 1 to {MAX_VIEWS} different files")
         for file, view in names:
@@ -68,7 +69,7 @@ class ViewLists:
                 raise RecordError(f"{where}: view {file!r} is no plain name of an image file; correct the line")
             if view not in _VIEWS:
                 raise RecordError(f"{where}: a photo shows {view!r}, not front, back, side, full or detail; correct it")
-        return names
+        return cast(Names, names)
 
 
 def _is_plain(file: object) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from procir.catalog.findings import Findings
 from procir.images import read_image
 from procir.types import ProductKey
 
 
+@runtime_checkable
 class Photo(Protocol):
     """One photo of a product; its class can be pickled, for photos are read in worker processes.
 
