@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -70,16 +71,13 @@ class HeldPhoto:
         return self.content
 
 
-def held(name: str, *, of: str | None = None, quality: int = 90, size=(48, 40)) -> HeldPhoto:
+def held(name: str, *, of: str | None = None, quality: int | None = None, size=(192, 160)) -> HeldPhoto:
     image = noise(of or name, size)
-    content = encoded(image, "PNG")
-    if quality < 90:
-        import io
-
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        content = buffer.getvalue()
-    return HeldPhoto(name, content)
+    if quality is None:
+        return HeldPhoto(name, encoded(image, "PNG"))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return HeldPhoto(name, buffer.getvalue())
 
 
 def offer(product_id: str, *photos, **more) -> Offer:

