@@ -16,7 +16,7 @@ def plain_text(html: str) -> str:
         reader.feed(html)
         reader.close()
     except AssertionError:  # the parser's word for declarations that it does not know, such as "<![x"
-        reader.words.append(re.sub("<[^>]*>?", " ", html))
+        return " ".join(re.sub("<[^>]*>?", " ", html).split())
     return " ".join("".join(reader.words).split())
 
 
