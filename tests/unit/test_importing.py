@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_an_import_keeps_bytes_and_says_what_is_known(shop, tmp_path):
     assert (load.products, load.views) == (3, 5)
     assert [view.name for view in stock.products[ProductKey("shop", "a")].views] == ["front", "back"]
     assert check_catalogue(out).views == 5
-    assert json.loads((out / "import.json").read_text(encoding="utf-8"))["kept"] == 3
+    assert json.loads((out / "import.json").read_text(encoding="utf-8"))["folder-shop"]["kept"] == 3
     page = (out / "import.md").read_text(encoding="utf-8")
     assert "3 of 3 products kept, with 5 of 5 photos" in page
     assert "| order | natural |" in page
@@ -256,15 +257,34 @@ def test_another_import_is_refused(shop, tmp_path):
     run(folder(shop), out)
     with pytest.raises(ConfigError, match="follows other rules"):
         run(folder(shop), out, least=2)
-    (out / "import.jsonl").unlink()
+    shutil.rmtree(out / "imports")
     with pytest.raises(ConfigError, match="holds images, but no import of them"):
         run(folder(shop), out)
+
+
+def test_several_sources_share_a_catalogue(shop, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    place(other, "z/1.jpg", "a/1.jpg")
+    run(folder(shop), out)
+    about = {"source": "folder", "place": str(other)}
+    with pytest.raises(DuplicateProductError, match=r"shop/a, first in the import folder-shop"):
+        import_products(folder(other), out, ViewRules(), about=about)
+    second = partial(folder_offers, other, "other")
+    assert import_products(second, out, ViewRules(), about=about).kept == 2
+    stock, _ = read_products(out)
+    assert list(map(str, stock.products)) == ["other/a", "other/z", "shop/WOMEN/b", "shop/a", "shop/c"]
+    assert list(json.loads((out / "import.json").read_text(encoding="utf-8"))) == ["folder-other", "folder-shop"]
+    assert (out / "import.md").read_text(encoding="utf-8").count("# Import of") == 2
+    shutil.rmtree(shop / "a")
+    assert run(folder(shop), out).kept == 2
+    assert len(read_products(out)[0].products) == 4
+    assert check_catalogue(out).views == 5
 
 
 def test_a_damaged_record_is_refused(shop, tmp_path):
     out = tmp_path / "out"
     run(folder(shop), out)
-    record = out / "import.jsonl"
+    record = out / "imports/folder-shop.jsonl"
     record.write_bytes(record.read_bytes().replace(b'"offer"', b'"offer', 1))
     with pytest.raises(RecordError, match="damaged"):
         run(folder(shop), out)
@@ -274,7 +294,7 @@ def test_a_line_cut_short_is_taken_anew(shop, tmp_path):
     out = tmp_path / "out"
     run(folder(shop), out)
     before = contents(out)
-    record = out / "import.jsonl"
+    record = out / "imports/folder-shop.jsonl"
     record.write_bytes(record.read_bytes()[:-40])
     run(folder(shop), out)
     assert contents(out) == before
@@ -293,7 +313,7 @@ def test_killed_imports_go_on(tmp_path):
     lines = 0
     for _ in range(3):
         process = subprocess.Popen([sys.executable, str(WORKER), str(shop), str(out)], env=os.environ)
-        record = out / "import.jsonl"
+        record = out / "imports/folder-shop.jsonl"
         deadline = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < deadline:
             if record.exists() and record.read_bytes().count(b"\n") > lines + 8:

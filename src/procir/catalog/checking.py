@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from procir.catalog.findings import Findings
 from procir.catalog.import_report import SharedPhotos
 from procir.catalog.processes import in_processes
 from procir.catalog.products import read_products
-from procir.catalog.record import RECORD
+from procir.catalog.record import finished_imports, read_entries
 from procir.catalog.shelf import SUFFIXES
 from procir.catalog.views import Fence
 from procir.errors import ImageError
@@ -61,7 +60,7 @@ def check_catalogue(
     stock, load = read_products(root, allow_missing=True)
     report, shared = CheckReport(), SharedPhotos()
     report.faults.take(load.skipped, load.examples)
-    hashes = _hashes(root / RECORD)
+    hashes = _hashes(root)
     tasks = (_task(product, hashes) for product in stock.products.values())
     work = partial(_look_at_all, images=images)
     done = 0
@@ -77,17 +76,14 @@ def check_catalogue(
     return report
 
 
-def _hashes(path: Path) -> dict[ProductKey, Mapping[str, bytes]]:
-    if not path.is_file():
-        return {}
-    found: dict[ProductKey, Mapping[str, bytes]] = {}
-    with path.open("rb") as file:
-        file.readline()
-        for line in file:
-            entry = json.loads(line)
-            key = ProductKey(entry["dataset"], entry["product_id"])
-            found[key] = {photo["file"]: bytes.fromhex(photo["sha256"])[:16] for photo in entry["photos"]}
-    return found
+def _hashes(root: Path) -> dict[ProductKey, Mapping[str, bytes]]:
+    return {
+        ProductKey(entry["dataset"], entry["product_id"]): {
+            photo["file"]: bytes.fromhex(photo["sha256"])[:16] for photo in entry["photos"]
+        }
+        for path in finished_imports(root).values()
+        for entry in read_entries(path)
+    }
 
 
 def _task(product: Product, hashes: Mapping[ProductKey, Mapping[str, bytes]]) -> _Task:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ class ImportReport:
     examples: Mapping[str, tuple[str, ...]]
     rules: Mapping[str, Any]
 
-    def describe(self) -> str:
-        """The first example of each reason."""
-        return "; ".join(names[0] for names in self.examples.values() if names)
+
+def findings_of(report: ImportReport) -> Findings:
+    """What was left out, as it was found."""
+    return Findings(dict(report.skipped), {reason: list(names) for reason, names in report.examples.items()})
 
 
 def summarize(
@@ -144,10 +146,18 @@ def _spread(sizes: Counter[tuple[int, int]]) -> dict[str, float]:
     return {"least": float(sides.min()), "median": float(np.median(sides)), "most": float(sides.max())}
 
 
-def write_report(out: Path, report: ImportReport) -> None:
-    """Write import.json and import.md."""
-    write_json(out / "import.json", asdict(report))
-    write_text(out / "import.md", as_markdown(report))
+def write_report(folder: Path, name: str, report: ImportReport) -> None:
+    """Write NAME.json and, to read, NAME.md."""
+    write_text(folder / f"{name}.md", as_markdown(report))
+    write_json(folder / f"{name}.json", asdict(report))
+
+
+def gather_reports(folder: Path, names: Sequence[str], out: Path) -> None:
+    """Write import.json and import.md with the reports of several imports."""
+    pages = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in names]
+    write_text(out / "import.md", "\n".join(pages))
+    values = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+    write_json(out / "import.json", values)
 
 
 def as_markdown(report: ImportReport) -> str:

@@ -5,7 +5,8 @@ Memory holds a few hundred bytes a product and the photos of the products under 
 
 from __future__ import annotations
 
-import json
+import heapq
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Any
 from procir.catalog.annotations import is_safe
 from procir.catalog.choosing import ViewRules
 from procir.catalog.findings import Findings
-from procir.catalog.import_report import ImportReport, summarize, write_report
+from procir.catalog.import_report import ImportReport, findings_of, gather_reports, summarize, write_report
 from procir.catalog.offers import Offer, Source
 from procir.catalog.processes import in_processes
 from procir.catalog.products import PRODUCTS, SPLITS
-from procir.catalog.record import RECORD, Record, offer_hash, recording
+from procir.catalog.record import IMPORTS, Record, finished_imports, offer_hash, read_entries, recording
 from procir.catalog.taking import clear, take
 from procir.errors import DuplicateProductError, MissingDataError, RecordError
 from procir.pieces import pieces
@@ -39,18 +40,18 @@ def import_products(
     workers: int = 1,
     progress: Callable[[int, int, str], None] = lambda *_: None,
 ) -> ImportReport:
-    """Import what a source offers into the folder `out`, or bring an earlier import up to date; `about` names the
-    source in the report.
+    """Import a source into the folder `out`, beside what other sources have brought there.
 
-    An interrupted import goes on, and ends with the files of one that was not: products that are done are not read
-    again. Offers that have changed since, and those with unreadable photos, are taken anew; products that are no longer
-    offered are removed. Raises DuplicateProductError for two offers of one key, RecordError for ids that cannot be
-    folders, MissingDataError if nothing is kept, and what the source raises; all but the last two before a photo is
-    read.
+    `about` names it by `source` (its kind) and `place`, and says what else the report shall. An interrupted import goes
+    on, and ends with the files of one that was not: products that are done are not read again. A finished one is
+    brought up to date: offers that have changed since, and those with unreadable photos, are taken anew; products that
+    are no longer offered are removed. Raises DuplicateProductError for two offers of one key, RecordError for ids that
+    cannot be folders, ConfigError for other rules than the earlier import's, and what the source raises, before a photo
+    is read; MissingDataError if nothing is kept.
     """
-    total = _survey(source)
-    images = out / "images"
-    with recording(out, rules) as record:
+    images, name = out / "images", import_name(about)
+    with recording(out, name, rules) as record:
+        total = _survey(source, _imported(out, name))
         findings, keys = Findings(), list[ProductKey]()
         waiting = _waiting(source(findings), record, images, keys, lambda: progress(len(keys), total, "done before"))
         work = partial(_take_all, images=images, rules=rules)
@@ -62,14 +63,37 @@ def import_products(
             progress(max(done, len(keys) - 1), total, "products")
         for entry in record.drop(keys):
             _remove(entry, images)
-        return _finish(out, record, about, rules, findings)
+        report = summarize(record.entries(), about, rules, findings)
+        if not report.kept:
+            left_out = findings_of(report).describe() or "it is empty"
+            raise MissingDataError(f"{about['place']}: offers no product that can be kept: {left_out}")
+        record.tidy()
+        _finish(out, name, report)
+        return report
 
 
-def _survey(source: Source) -> int:
-    """The number of offers, which all have keys of their own that can be folders."""
-    places: dict[ProductKey, str] = {}
+def import_name(about: Mapping[str, str]) -> str:
+    """What an import's record is called: the kind of source, and the last name of its place."""
+    return f"{about['source']}-{re.sub(r'[^0-9A-Za-z_-]+', '_', Path(about['place']).resolve().stem)}"
+
+
+def _imported(out: Path, name: str) -> dict[ProductKey, str]:
+    """The products that other imports have brought, with the name of the import."""
+    return {
+        ProductKey(entry["dataset"], entry["product_id"]): f"the import {other}"
+        for other, path in finished_imports(out).items()
+        if other != name
+        for entry in read_entries(path)
+        if entry["row"] is not None
+    }
+
+
+def _survey(source: Source, places: dict[ProductKey, str]) -> int:
+    """The number of offers, which all have keys of their own that can be folders; `places` are those given away."""
     twice, unsafe = Findings(), Findings()
+    total = 0
     for offer in source(Findings()):
+        total += 1
         if offer.key in places:
             twice.add("second products of one id", f"{offer.where} ({offer.key}, first in {places[offer.key]})")
         places[offer.key] = offer.where
@@ -81,7 +105,7 @@ def _survey(source: Source) -> int:
         raise DuplicateProductError(f"{twice.describe()}; remove one of each two, or give it another id")
     if unsafe:
         raise RecordError(f"{unsafe.describe()}; use plain names between slashes")
-    return len(places)
+    return total
 
 
 def _can_be_folder(key: ProductKey) -> bool:
@@ -125,12 +149,12 @@ def _remove(entry: Mapping[str, Any], images: Path) -> None:
         folder = folder.parent
 
 
-def _finish(out: Path, record: Record, about: Mapping[str, str], rules: ViewRules, findings: Findings) -> ImportReport:
-    report = summarize(record.entries(), about, rules, findings)
-    if not report.kept:
-        detail = f": {json.dumps(dict(report.skipped))} ({report.describe()})" if report.skipped else ""
-        raise MissingDataError(f"{about['place']}: offers no product that can be kept{detail}; look at the source")
-    write_jsonl(out / PRODUCTS, (entry["row"] for entry in record.entries() if entry["row"] is not None))
-    write_report(out, report)
-    record.tidy(out / RECORD)
-    return report
+def _finish(out: Path, name: str, report: ImportReport) -> None:
+    """Write the report, and products.jsonl with what all finished imports have brought."""
+    write_report(out / IMPORTS, name, report)
+    records = finished_imports(out)
+    entries = heapq.merge(
+        *map(read_entries, records.values()), key=lambda entry: (entry["dataset"], entry["product_id"])
+    )
+    write_jsonl(out / PRODUCTS, (entry["row"] for entry in entries if entry["row"] is not None))
+    gather_reports(out / IMPORTS, list(records), out)
