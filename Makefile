@@ -44,6 +44,7 @@ bench: $(READY)  ## The benchmarks behind the claims in the docs
 	$(BIN)/python -m benchmarks.bootstrap
 	$(BIN)/python -m benchmarks.refine
 	$(BIN)/python -m benchmarks.encode
+	$(BIN)/python -m benchmarks.import_check
 	$(BIN)/python -m benchmarks.candidates
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.annotate

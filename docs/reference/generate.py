@@ -154,9 +154,7 @@ def _section(cls: type[Any]) -> str:
 def commands() -> str:
     """The content of commands.md."""
     overview = _help([""])[""]
-    texts = {"": overview}
-    for name, text in _help(_subcommands("", overview)).items():
-        texts |= {name: text, **_help(_subcommands(name, text))}
+    texts = {"": overview, **_below("", overview)}
     sections = [f"## procir {name}".rstrip() + f"\n\n```text\n{text}\n```\n" for name, text in texts.items()]
     return "\n".join([COMMANDS_HEAD, *sections])
 
@@ -204,9 +202,17 @@ def _examples(model: ProCIR) -> StepExamples:
     )
 
 
+def _below(name: str, text: str) -> dict[str, str]:
+    """Help texts of the commands below one, each followed by those below it."""
+    texts: dict[str, str] = {}
+    for below, help_text in _help(_subcommands(name, text)).items():
+        texts |= {below: help_text, **_below(below, help_text)}
+    return texts
+
+
 def _subcommands(name: str, text: str) -> list[str]:
     """The commands below one, as the first line of its help lists them."""
-    found = re.search(r"\{([a-z,-]+)\}$", text.partition("\n")[0])
+    found = re.search(r"\{([a-z0-9,-]+)\}$", text.partition("\n")[0])
     return [f"{name} {below}".strip() for below in found[1].split(",")] if found else []
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from procir import __version__
 from procir.catalog.atelier.catalogue import AtelierConfig
+from procir.cli_catalog import Catalog
 from procir.cli_construct import Annotator, Construct
 from procir.errors import ConfigError, ProcirError, StoppedError
 from procir.recipes.choices import ClusterChoice, DataChoice, ModelChoice
@@ -376,6 +377,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Encode, tyro.conf.subcommand("encode")]
+    | Annotated[Catalog, tyro.conf.subcommand("catalog")]
     | Annotated[Construct, tyro.conf.subcommand("construct")]
     | Annotated[Annotator, tyro.conf.subcommand("annotator")]
     | Annotated[Push, tyro.conf.subcommand("push")]

@@ -28,7 +28,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 
 _Stream = io.BytesIO | io.BufferedReader
 
-_DECODERS: tuple[tuple[bytes, Callable[[_Stream], ImageFile.ImageFile]], ...] = (
+_DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
     (b"RIFF....WEBP", WebPImageFile),
@@ -111,6 +111,11 @@ def _decoded(image: ImageFile.ImageFile, name: str) -> Image.Image:
         return _plain(image)
     except Exception as error:
         raise ImageError(f"{name}: truncated or damaged ({error}); save the image again or fetch it anew") from error
+
+
+def image_format(content: bytes, name: str) -> str:
+    """JPEG, PNG, WEBP, GIF, BMP or TIFF, by a file's first bytes; raises ImageError, with `name`, for others."""
+    return str(_decoder(content[:_HEAD], name).format)
 
 
 def image_size(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> tuple[int, int]:
@@ -211,7 +216,7 @@ def _header(stream: _Stream, name: str, limits: ImageLimits) -> ImageFile.ImageF
     return image
 
 
-def _decoder(content: bytes, name: str) -> Callable[[_Stream], ImageFile.ImageFile]:
+def _decoder(content: bytes, name: str) -> type[ImageFile.ImageFile]:
     for magic, decoder in _DECODERS:
         head = content[: len(magic)]
         if len(head) == len(magic) and all(want in (b"."[0], have) for want, have in zip(magic, head, strict=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 EXAMPLES = 5
@@ -22,6 +22,13 @@ class Findings:
         kept = self.names.setdefault(reason, [])
         if len(kept) < EXAMPLES:
             kept.append(name)
+
+    def take(self, counts: Mapping[str, int], names: Mapping[str, Sequence[str]]) -> None:
+        """Add what others have counted, with the names that they kept."""
+        for reason, count in counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+            kept = self.names.setdefault(reason, [])
+            kept += names.get(reason, ())[: EXAMPLES - len(kept)]
 
     def __bool__(self) -> bool:
         return bool(self.counts)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from procir.catalog.findings import Findings
 from procir.images import read_image
 from procir.types import ProductKey
 
 
 @runtime_checkable
 class Photo(Protocol):
-    """One photo of a product; its class can be pickled, for photos are read in worker processes."""
+    """One photo of a product; its class can be pickled, for photos are read in worker processes.
+
+    Its repr tells it from other photos, so that an import that goes on knows what it has read.
+    """
 
     @property
     def name(self) -> str:
@@ -68,3 +72,12 @@ class Offer:
     """train or val, where the source has splits of its own."""
     views: Mapping[str, str] = field(default_factory=dict)
     """What photos show (front, back, side, detail, full) by their name, where the source tells."""
+    captions: Mapping[str, str] = field(default_factory=dict)
+    """A text about a photo, by its name, where the source has one; views are guessed from it."""
+
+
+Source = Callable[[Findings], Iterator[Offer]]
+"""Offers in an order that is always the same; what the source leaves out itself is added to the findings.
+
+An import calls it twice: to count and to refuse early, then to read the photos. A key may be offered once only.
+"""

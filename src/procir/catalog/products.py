@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from procir.catalog.annotations import Annotations, is_safe
+from procir.catalog.listed import ListedProducts, Names, ViewLists
 from procir.catalog.released import report
 from procir.catalog.shelf import SUFFIXES, Shelf
 from procir.catalog.views import ViewOrder
 from procir.errors import MissingDataError, RecordError
-from procir.records import Row, optional_text, product_key, read_jsonl, write_jsonl
+from procir.records import Row, collector_paused, optional_text, product_key, read_jsonl, write_jsonl
 from procir.types import LoadReport, Product, ProductKey, Split
 
 PRODUCTS = "products.jsonl"
@@ -34,9 +37,11 @@ def read_products(
 ) -> tuple[Stock, LoadReport]:
     """Read a catalogue: the lines of products.jsonl, or every folder below `images` that holds photos.
 
-    A line has `dataset` and `product_id`, and may have `category`, `gender` and `split` (train or val). `images` is
-    root/images unless given. Raises MissingDataError for what is missing (with `allow_missing`, products without photos
-    are left out and counted), RecordError for malformed lines, DataError for links that lead outside.
+    A line has `dataset` and `product_id`, and may have `category`, `gender`, `split` (train or val) and `views`, as
+    imports write them. If all lines have `views`, they are believed: no folder is listed, and only a check looks
+    whether the files are there. `images` is root/images unless given. Raises MissingDataError for what is missing (with
+    `allow_missing`, products without photos are left out and counted), RecordError for malformed lines, DataError for
+    links that lead outside.
     """
     images = images or root / "images"
     for folder in (root, images):
@@ -44,7 +49,13 @@ def read_products(
             raise MissingDataError(f"{folder}: no such folder; pass a folder that holds images/DATASET/PRODUCT-ID/")
     annotations = Annotations()
     listed = root / PRODUCTS
-    native = _read_lines(listed, annotations) if listed.is_file() else _walk(images, annotations)
+    if listed.is_file():
+        with collector_paused():
+            native, names = _read_lines(listed, annotations)
+        if names and len(names) == len(annotations.named):
+            return _listed(images, annotations, native, names)
+    else:
+        native = _walk(images, annotations)
     shelf = Shelf(images, order, annotations)
     shelf.fill()
     if annotations.gaps and not allow_missing:
@@ -70,8 +81,22 @@ def _row(product: Product, native: Mapping[ProductKey, str]) -> Row:
     return row | {name: value for name, value in known.items() if value is not None}
 
 
-def _read_lines(path: Path, annotations: Annotations) -> dict[ProductKey, str]:
+def _listed(
+    images: Path, annotations: Annotations, native: Mapping[ProductKey, str], names: Mapping[ProductKey, Names]
+) -> tuple[Stock, LoadReport]:
+    keys = list(names)
+    order = sorted(keys) if any(one > other for one, other in pairwise(keys)) else keys
+    categories, genders = annotations.categories, annotations.genders
+    products = ListedProducts(images, {key: (names[key], categories.get(key), genders.get(key)) for key in order})
+    load = LoadReport(products=len(products), views=products.count_views())
+    return Stock(products=products, native=native), load
+
+
+def _read_lines(path: Path, annotations: Annotations) -> tuple[dict[ProductKey, str], dict[ProductKey, Names]]:
+    """The splits of products that have one, and the views of those whose lines name them."""
     native: dict[ProductKey, str] = {}
+    names: dict[ProductKey, Names] = {}
+    lists = ViewLists()
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
         key = product_key(row, where)
@@ -83,13 +108,15 @@ def _read_lines(path: Path, annotations: Annotations) -> dict[ProductKey, str]:
         for values, name in ((annotations.categories, "category"), (annotations.genders, "gender")):
             value = optional_text(row, name, where)
             if value is not None:
-                values[key] = value
+                values[key] = sys.intern(value)
         split = optional_text(row, "split", where)
         if split is not None and split not in SPLITS:
             raise RecordError(f"{where}: split is {split!r}, not train or val; correct the line")
         if split is not None:
             native[key] = split
-    return native
+        if row.get("views") is not None:
+            names[key] = lists.read(row, where)
+    return native, names
 
 
 def _walk(images: Path, annotations: Annotations) -> dict[ProductKey, str]:

@@ -26,11 +26,12 @@ def view_name(stem: str) -> str | None:
 
 def order_views(paths: Iterable[Path], order: ViewOrder) -> tuple[Path, ...]:
     """The first `MAX_VIEWS` of the paths, ordered by file name."""
-    key = _key(order)
+    key = sort_key(order)
     return tuple(sorted(paths, key=lambda path: key(path.name))[:MAX_VIEWS])
 
 
-def _key(order: ViewOrder) -> Callable[[str], Any]:
+def sort_key(order: ViewOrder) -> Callable[[str], Any]:
+    """What file names are sorted by."""
     return _natural if order == "natural" else str
 
 
@@ -100,6 +101,6 @@ def list_views(folder: Path, suffixes: frozenset[str], order: ViewOrder, fence: 
                 escaping.append(entry.path)
             else:
                 photos.append(entry.name)
-    first = sorted(photos, key=_key(order))[:MAX_VIEWS]
+    first = sorted(photos, key=sort_key(order))[:MAX_VIEWS]
     views = tuple(View(folder / name, view_name(name.rpartition(".")[0])) for name in first)
     return Listing(views=views, found=len(photos), escaping=tuple(sorted(escaping)), others=tuple(sorted(others)))

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
-from procir.construct.likeness import SIDE, UNLIKE, difference, small_copy
+from procir.catalog.likeness import SIDE, UNLIKE, difference, small_copy
 from procir.images import load_image
 from procir.types import Product, ProductKey, Split
 

@@ -91,12 +91,12 @@ def show_load(name: str, report: LoadReport) -> None:
     show_skipped(report)
 
 
-def show_skipped(report: LoadReport) -> None:
-    """Print what was left out and why."""
+def show_skipped(report: LoadReport, verb: str = "left out") -> None:
+    """Print what was left out and why, or what else `verb` says of it."""
     for reason, count in report.skipped.items():
         examples = ", ".join(report.examples.get(reason, ()))
         shown = f" ({examples})" if examples else ""
-        console.print(f"  [yellow]left out[/] {count:,}: {escape(reason + shown)}", soft_wrap=True)
+        console.print(f"  [yellow]{verb}[/] {count:,}: {escape(reason + shown)}", soft_wrap=True)
 
 
 def show_results(results: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from procir.catalog.atelier.catalogue import view_path
 from procir.catalog.atelier.garments import Garment
-from procir.construct.likeness import UNLIKE, SmallCopy, difference, small_copy
+from procir.catalog.likeness import UNLIKE, SmallCopy, difference, small_copy
 from procir.errors import BadQuestionError, ImageError
 from procir.images import load_image
 from procir.types import ProductKey
