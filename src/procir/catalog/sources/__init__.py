@@ -1,0 +1,1 @@
+"""Sources of products: what each kind of export offers to an import."""
