@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from procir.images import read_image
 from procir.types import ProductKey
 
 
+@runtime_checkable
 class Photo(Protocol):
     """One photo of a product; its class can be pickled, for photos are read in worker processes."""
 

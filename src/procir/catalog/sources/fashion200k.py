@@ -25,6 +25,7 @@ DATASET = "f200k"
 DATASETS = (DATASET,)
 
 _LABELS = re.compile(r".+_(train|test)_detect_all\.txt")
+_NAME = re.compile(r"(.+)_\d+\.\w+")
 _SPLITS = {"train": "train", "test": "val"}
 _GENDER = "women"
 
@@ -66,11 +67,14 @@ def fashion200k_offers(root: Path, findings: Findings, *, least: int = LEAST) ->
 
 
 def _named_as(product_id: str, names: list[str], path: str, findings: Findings) -> list[str]:
-    pattern = re.compile(rf"{re.escape(product_id)}_\d+\.\w+")
+    fitting = []
     for name in names:
-        if not pattern.fullmatch(name):
+        match = _NAME.fullmatch(name)
+        if match is not None and match[1] == product_id:
+            fitting.append(name)
+        else:
             findings.add("photos that are not named ID_N", f"{path}/{name}")
-    return [name for name in names if pattern.fullmatch(name)]
+    return fitting
 
 
 def _check(label: _Label | None, names: list[str], path: str, findings: Findings) -> None:

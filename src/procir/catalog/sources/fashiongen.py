@@ -1,9 +1,9 @@
 """FashionGen (Rostamzadeh et al. 2018): fashiongen_256_256_train.h5 and fashiongen_256_256_validation.h5.
 
 A row is a photo: `input_image` (rows, 256, 256, 3) uint8, `input_productID` (rows, 1), and texts in Latin-1 such as
-`input_name`, `input_description`, `input_category`, `input_gender` and `input_pose`, (rows, 1) each. The product's id is
-its number, and a photo's name the row's, as in the released annotations. Memory holds a few hundred bytes a product: the
-images are read one by one, when they are wanted. Needs h5py (extra `fashiongen`).
+`input_name`, `input_description`, `input_category`, `input_gender` and `input_pose`, (rows, 1) each. The product's id
+is its number, and a photo's name the row's, as in the released annotations. Memory holds a few hundred bytes a product:
+the images are read one by one, when they are wanted. Needs h5py (extra `fashiongen`).
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ def _check(columns: Mapping[str, Any], path: Path) -> None:
     images = columns[_IMAGES]
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise DataError(
-            f"{path}: {_IMAGES} is {images.shape} of {images.dtype}, not (rows, height, width, 3) of uint8; pass a file "
-            "of FashionGen"
+            f"{path}: {_IMAGES} is {images.shape} of {images.dtype}, not (rows, height, width, 3) of uint8; pass a "
+            "file of FashionGen"
         )
     for name, column in columns.items():
         if len(column) != len(images):

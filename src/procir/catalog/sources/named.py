@@ -5,6 +5,7 @@ The annotations are {train,val}_{triplets,captions}.jsonl, as `procir.catalog.re
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from procir.catalog.findings import Findings
 from procir.catalog.offers import Offer
 from procir.catalog.products import SPLITS
 from procir.errors import DataError, MissingDataError, RecordError
-from procir.records import Row, file_hash, identifier, optional_text, product_key, read_jsonl, text, write_bytes
+from procir.records import Row, file_hash, identifier, optional_text, product_key, read_jsonl, replacing, text
 from procir.types import ProductKey
 
 _KINDS = ("captions", "triplets")
@@ -114,9 +115,10 @@ def place_annotations(folder: Path, out: Path) -> tuple[str, ...]:
     names = [f"{split}_{kind}.jsonl" for split in SPLITS for kind in _KINDS]
     present = [name for name in names if (folder / name).is_file()]
     wanted = [name for name in present if not (out / name).exists()]
-    for name in set(present) - set(wanted):
+    for name in sorted(set(present) - set(wanted)):
         if file_hash(folder / name) != file_hash(out / name):
             raise DataError(f"{out / name}: is there, and is not {folder / name}; move it away, or pass another folder")
     for name in wanted:
-        write_bytes(out / name, (folder / name).read_bytes())
+        with replacing(out / name) as copy, (folder / name).open("rb") as file:
+            shutil.copyfileobj(file, copy)
     return tuple(present)
