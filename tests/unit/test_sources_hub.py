@@ -10,7 +10,7 @@ from PIL import Image
 from procir.catalog.findings import Findings
 from procir.catalog.sources.hub import hub_offers, split_of
 from procir.construct.export import export_parquet
-from procir.construct.statistics import split_statistics
+from procir.construct.statistics import collect
 from procir.errors import DataError, ImageError, MissingDataError, RecordError
 from procir.types import Product, ProductKey, Split, View
 
@@ -99,7 +99,7 @@ def test_what_export_writes_is_read(tmp_path):
     key = ProductKey("shop", "WOMEN/a")
     split = Split("train", {key: Product(key, tuple(views), "dress", "women")}, {}, ())
     out = tmp_path / "exported"
-    export_parquet(out, [split], title="T", statistics=split_statistics([split]), embed=True)
+    export_parquet(out, [split], title="T", statistics=collect([split]), embed=True)
     (offer,), findings = read(out)
     assert (offer.key, offer.split, offer.details.category, offer.details.gender) == (key, "train", "dress", "women")
     assert dict(offer.views) == {"1_front.jpg": "front", "2_back.jpg": "back"}
@@ -125,7 +125,7 @@ def test_refusals(tmp_path):
         read(tmp_path)
     path = tmp_path / "train.parquet"
     write(path, {"name": ["a"], "image": pa.array(pictures("1.jpg"), PICTURE)})
-    with pytest.raises(DataError, match="no column of ids .* among name, image"):
+    with pytest.raises(DataError, match=r"no column of ids .* among name, image"):
         read(tmp_path)
     write(path, {"product_id": ["a"]})
     with pytest.raises(MissingDataError, match="no product in it"):
