@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, final
 
@@ -45,6 +46,10 @@ class ImportJob(ABC):
         about = {"source": type(self).__name__.removeprefix("Import").lower(), "place": str(self.path)}
         settings = {name: str(value) for name, value in own.items() if value not in (None, ())}
         import_catalog(self.offers, self.out, self.rules, about | settings, self.workers)
+        self.finish()
+
+    def finish(self) -> None:  # noqa: B027 - most sources have nothing to add
+        """What a source adds to the finished catalogue."""
 
 
 def _dataset(given: str | None, path: Path) -> str:
@@ -147,6 +152,110 @@ class ImportMerchant(ImportJob):
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ImportDataset(ImportJob):
+    """A dataset of the paper, alone or with the published annotations."""
+
+    rules: tyro.conf.OmitArgPrefixes[ViewRules] = field(
+        default_factory=lambda: ViewRules(order="released", choose="first", keep_alike=True)
+    )
+    annotations: Path | None = None
+    """Folder with the published {train,val}_triplets.jsonl and {train,val}_captions.jsonl: only products that they name
+    are imported, with their splits and categories, and the files are put beside the photos."""
+
+    def offers(self, findings: Findings) -> Iterator[Offer]:
+        """The products, or those that the annotations name."""
+        from procir.catalog.sources.named import named_offers, read_named
+
+        if self.annotations is None:
+            return self.everything(findings)
+        named = read_named(self.annotations, findings)
+        return named_offers(partial(self.everything, named=True), named, self.datasets(), findings)
+
+    def finish(self) -> None:
+        """The annotations go along, so that the catalogue is a data set."""
+        from procir.catalog.sources.named import place_annotations
+
+        if self.annotations is not None:
+            place_annotations(self.annotations, self.out)
+
+    @abstractmethod
+    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+        """All products; those that annotations may name whatever their photos."""
+
+    @abstractmethod
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the dataset in the annotations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportDeepFashion(_ImportDataset):
+    """Import DeepFashion In-shop: the folder that holds Img, Eval and Anno."""
+
+    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+        """Items in their colours."""
+        from procir.catalog.sources import deepfashion
+
+        return deepfashion.deepfashion_offers(self.path, findings, **({"least": 1} if named else {}))
+
+    def datasets(self) -> tuple[str, ...]:
+        """As the module has them."""
+        from procir.catalog.sources import deepfashion
+
+        return deepfashion.DATASETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFashion200K(_ImportDataset):
+    """Import Fashion200K: the folder that holds women and labels."""
+
+    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+        """Folders of photos."""
+        from procir.catalog.sources import fashion200k
+
+        return fashion200k.fashion200k_offers(self.path, findings, **({"least": 1} if named else {}))
+
+    def datasets(self) -> tuple[str, ...]:
+        """As the module has them."""
+        from procir.catalog.sources import fashion200k
+
+        return fashion200k.DATASETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFashionGen(_ImportDataset):
+    """Import FashionGen: its h5 files, or the folder that holds them; needs the extra fashiongen."""
+
+    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+        """Products of consecutive rows."""
+        from procir.catalog.sources import fashiongen
+
+        if named:
+            return fashiongen.fashiongen_offers(self.path, findings, least=1, clothing_only=False)
+        return fashiongen.fashiongen_offers(self.path, findings)
+
+    def datasets(self) -> tuple[str, ...]:
+        """As the module has them."""
+        from procir.catalog.sources import fashiongen
+
+        return fashiongen.DATASETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportHub(ImportJob):
+    """Import Parquet files in the Hub's layout, as `procir construct export` writes them."""
+
+    rules: tyro.conf.OmitArgPrefixes[ViewRules] = field(default_factory=lambda: ViewRules(order="given"))
+    dataset: str | None = None
+    """Name of the dataset where no column says it; the folder's by default."""
+
+    def offers(self, findings: Findings) -> Iterator[Offer]:
+        """The rows."""
+        from procir.catalog.sources.hub import hub_offers
+
+        return hub_offers(self.path, findings, dataset=self.dataset)
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, found, value = text.partition("=")
     if not (name and found and value):
@@ -159,6 +268,10 @@ Import = (
     | Annotated[ImportTable, tyro.conf.subcommand("table")]
     | Annotated[ImportShopify, tyro.conf.subcommand("shopify")]
     | Annotated[ImportMerchant, tyro.conf.subcommand("merchant")]
+    | Annotated[ImportDeepFashion, tyro.conf.subcommand("deepfashion")]
+    | Annotated[ImportFashion200K, tyro.conf.subcommand("fashion200k")]
+    | Annotated[ImportFashionGen, tyro.conf.subcommand("fashiongen")]
+    | Annotated[ImportHub, tyro.conf.subcommand("hub")]
 )  # fmt: skip
 """The sources, one line each."""
 
