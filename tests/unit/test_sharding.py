@@ -42,8 +42,9 @@ def together(folder, split):
         if step.step == 4:
             raise KeyboardInterrupt
 
+    model = wide_model()  # InFloat64 would change what it is made of
     with InFloat64(), pytest.raises(KeyboardInterrupt):
-        train(wide_model(), split, settings(**ONE), folder / "other-half", data_hash="x", report=stop)
+        train(model, split, settings(**ONE), folder / "other-half", data_hash="x", report=stop)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     commands = [[sys.executable, str(WORKER), str(rank), str(folder)] for rank in range(2)]
