@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from procir.catalog.atelier.drawing import draw
 from procir.catalog.atelier.garments import GROUPS, Garment
 from procir.catalog.atelier.sampling import generator, sample
-from procir.catalog.atelier.workers import in_processes
+from procir.catalog.processes import in_processes
 from procir.errors import ConfigError
 from procir.model.pixels import PixelSettings, resize
 from procir.recipes.console import Advance

@@ -18,7 +18,7 @@ from procir.catalog.atelier.modifications import write_modification
 from procir.catalog.atelier.pairs import choose_pairs
 from procir.catalog.atelier.sampling import Rack, design_family, draw_season, generator
 from procir.catalog.atelier.sheets import SHEETS, read_sheets, write_sheets
-from procir.catalog.atelier.workers import in_processes
+from procir.catalog.processes import in_processes
 from procir.catalog.products import Stock, write_products
 from procir.catalog.released import read_split, write_split
 from procir.errors import ConfigError, DataError
