@@ -57,24 +57,25 @@ def compare(systems: Sequence[System]) -> list[Standing]:
     not the same, or a gallery is too small.
     """
     _check(systems)
-    p_values = {k: _p_values(systems, k) for k in KS}
-    standings = [_standing(system, {k: p_values[k] for k in KS}) for system in systems]
+    means = {system.name: {k: recall_interval(system.outcomes.asked, k) for k in KS} for system in systems}
+    p_values = {k: _p_values(systems, {name: own[k].value for name, own in means.items()}, k) for k in KS}
+    standings = [_standing(system, means[system.name], p_values) for system in systems]
     return sorted(standings, key=lambda standing: (-standing.average, standing.name))
 
 
-def _standing(system: System, p_values: Mapping[int, Mapping[str, float]]) -> Standing:
+def _standing(system: System, means: Mapping[int, Interval], p_values: Mapping[int, Mapping[str, float]]) -> Standing:
     parts = system.results["datasets"]
     return Standing(
         name=system.name,
         datasets={name: {k: parts[name]["rows"][MODEL_ROW][f"R@{k}"] for k in KS} for name in parts},
-        means={k: recall_interval(system.outcomes.asked, k) for k in KS},
+        means=means,
         p={k: own[system.name] for k, own in p_values.items() if system.name in own},
         seconds=float(sum(system.results["seconds"].values())),
     )
 
 
-def _p_values(systems: Sequence[System], k: int) -> dict[str, float]:
-    values = {system.name: recall_interval(system.outcomes.asked, k, resamples=1).value for system in systems}
+def _p_values(systems: Sequence[System], values: Mapping[str, float], k: int) -> dict[str, float]:
+    """Of the differences to the best system, by the name of each other one; `values` are their recalls at k."""
     best = max(systems, key=lambda system: values[system.name])
     others = [system for system in systems if system is not best]
     found = [recall_difference(best.outcomes.asked, other.outcomes.asked, k).p for other in others]

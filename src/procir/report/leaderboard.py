@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from procir.report.page import own_text, templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +73,9 @@ def latex(board: Leaderboard) -> str:
 
 def page(board: Leaderboard, title: str) -> str:
     """The table as one HTML file without scripts, which opens from disk; everything in it is escaped."""
-    templates = Environment(
-        loader=PackageLoader("procir.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    loader = templates.loader
-    assert loader is not None
-    style = Markup(loader.get_source(templates, "page.css")[0])  # noqa: S704 - the package's own file
-    return templates.get_template("leaderboard.html.j2").render(board=board, title=title, style=style)
+    found = templates()
+    style = Markup(own_text(found, "page.css"))  # noqa: S704 - the package's own file
+    return found.get_template("leaderboard.html.j2").render(board=board, title=title, style=style)
 
 
 def _markdown_line(entry: Entry) -> str:

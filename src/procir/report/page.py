@@ -109,6 +109,27 @@ class _Chart:
     summary: str
 
 
+def templates() -> Environment:
+    """The package's templates: what they are given is escaped, and must be given."""
+    found = Environment(
+        loader=PackageLoader("procir.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["duration"] = tables.duration
+    return found
+
+
+def own_text(found: Environment, name: str) -> str:
+    """One of the package's files beside the templates."""
+    loader = found.loader
+    assert loader is not None
+    # A browser turns line ends into \n before it hashes a script.
+    return loader.get_source(found, name)[0].replace("\r\n", "\n")
+
+
 class _Page:
     """Products, captions and pictures of one page, and the templates that it is made with."""
 
@@ -116,14 +137,7 @@ class _Page:
         self._products = products
         self._captions = captions
         self._pictures = Pictures()
-        self._templates = Environment(
-            loader=PackageLoader("procir.report"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters["duration"] = tables.duration
+        self._templates = templates()
 
     def case(self, sheet: Sheet) -> _Case:
         """A sheet as it is drawn."""
@@ -136,11 +150,11 @@ class _Page:
 
     def render(self, template: str, title: str, values: Mapping[str, object]) -> str:
         """A template with the page's style, script and pictures; the script runs by its hash alone."""
-        script = self._text("page.js")
+        script = own_text(self._templates, "page.js")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
         return self._templates.get_template(template).render(
             title=title,
-            style=Markup(self._text("page.css")),  # noqa: S704 - the package's own file
+            style=Markup(own_text(self._templates, "page.css")),  # noqa: S704 - the package's own file
             script=Markup(script),  # noqa: S704 - the package's own file
             script_hash=digest,
             pictures=self._pictures.all(),
@@ -157,12 +171,6 @@ class _Page:
         )
         caption = self._captions[key].short if key in self._captions else ""
         return _Card(key, shots, caption, mark, rank, score)
-
-    def _text(self, name: str) -> str:
-        loader = self._templates.loader
-        assert loader is not None
-        # A browser turns line ends into \n before it hashes a script.
-        return loader.get_source(self._templates, name)[0].replace("\r\n", "\n")
 
 
 def _report(content: ReportContent, page: _Page) -> dict[str, object]:
