@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,10 @@ class ImportJob(ABC):
 
     def finish(self) -> None:  # noqa: B027 - most sources have nothing to add
         """What a source adds to the finished catalogue."""
+
+
+Dataset = tuple[Callable[..., Iterator[Offer]], Mapping[str, object], tuple[str, ...]]
+"""What reads a dataset, with which settings it leaves nothing out, and its names in annotations."""
 
 
 def _dataset(given: str | None, path: Path) -> str:
@@ -109,8 +113,8 @@ class ImportTable(ImportJob):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportShopify(ImportJob):
-    """Import Shopify's product export (CSV): the rows of one handle are a product, photos by their position."""
+class _ImportFeed(ImportJob):
+    """A file that names the photos of products in their order."""
 
     rules: tyro.conf.OmitArgPrefixes[ViewRules] = field(default_factory=lambda: ViewRules(order="given"))
     dataset: str | None = None
@@ -120,36 +124,34 @@ class ImportShopify(ImportJob):
     allow_host: tuple[str, ...] = ()
     """Hosts that photos may be fetched from, such as cdn.shopify.com; none by default."""
 
-    def offers(self, findings: Findings) -> Iterator[Offer]:
-        """The handles."""
-        from procir.catalog.sources.shopify import shopify_offers
-
-        return shopify_offers(
+    def taken(self, read: Callable[..., Iterator[Offer]], findings: Findings) -> Iterator[Offer]:
+        """What a reader of such files makes of this one."""
+        return read(
             self.path, _dataset(self.dataset, self.path), findings,
             images=self.images or self.path.parent, hosts=self.allow_host,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportMerchant(ImportJob):
-    """Import a Google Merchant feed (RSS, Atom or tab-separated): other sizes of a product are counted, not kept."""
+class ImportShopify(_ImportFeed):
+    """Import Shopify's product export (CSV): the rows of one handle are a product, photos by their position."""
 
-    rules: tyro.conf.OmitArgPrefixes[ViewRules] = field(default_factory=lambda: ViewRules(order="given"))
-    dataset: str | None = None
-    """Name of the dataset; the file's by default."""
-    images: Path | None = None
-    """Folder that photos start from where they are paths, not addresses; the file's by default."""
-    allow_host: tuple[str, ...] = ()
-    """Hosts that photos may be fetched from; none by default."""
+    def offers(self, findings: Findings) -> Iterator[Offer]:
+        """The handles."""
+        from procir.catalog.sources.shopify import shopify_offers
+
+        return self.taken(shopify_offers, findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportMerchant(_ImportFeed):
+    """Import a Google Merchant feed (RSS, Atom or tab-separated): other sizes of a product are counted, not kept."""
 
     def offers(self, findings: Findings) -> Iterator[Offer]:
         """The items."""
         from procir.catalog.sources.merchant import merchant_offers
 
-        return merchant_offers(
-            self.path, _dataset(self.dataset, self.path), findings,
-            images=self.images or self.path.parent, hosts=self.allow_host,
-        )  # fmt: skip
+        return self.taken(merchant_offers, findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +166,15 @@ class _ImportDataset(ImportJob):
     are imported, with their splits and categories, and the files are put beside the photos."""
 
     def offers(self, findings: Findings) -> Iterator[Offer]:
-        """The products, or those that the annotations name."""
+        """The products, or those that the annotations name, whatever their photos."""
         from procir.catalog.sources.named import named_offers, read_named
 
+        read, anything, datasets = self.dataset()
         if self.annotations is None:
-            return self.everything(findings)
-        named = read_named(self.annotations, findings)
-        return named_offers(partial(self.everything, named=True), named, self.datasets(), findings)
+            return read(self.path, findings)
+        return named_offers(
+            partial(read, self.path, **anything), read_named(self.annotations, findings), datasets, findings
+        )
 
     def finish(self) -> None:
         """The annotations go along, so that the catalogue is a data set."""
@@ -180,65 +184,41 @@ class _ImportDataset(ImportJob):
             place_annotations(self.annotations, self.out)
 
     @abstractmethod
-    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
-        """All products; those that annotations may name whatever their photos."""
-
-    @abstractmethod
-    def datasets(self) -> tuple[str, ...]:
-        """Names of the dataset in the annotations."""
+    def dataset(self) -> Dataset:
+        """The dataset of this class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportDeepFashion(_ImportDataset):
     """Import DeepFashion In-shop: the folder that holds Img, Eval and Anno."""
 
-    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+    def dataset(self) -> Dataset:
         """Items in their colours."""
-        from procir.catalog.sources import deepfashion
+        from procir.catalog.sources.deepfashion import DATASETS, deepfashion_offers
 
-        return deepfashion.deepfashion_offers(self.path, findings, **({"least": 1} if named else {}))
-
-    def datasets(self) -> tuple[str, ...]:
-        """As the module has them."""
-        from procir.catalog.sources import deepfashion
-
-        return deepfashion.DATASETS
+        return deepfashion_offers, {"least": 1}, DATASETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFashion200K(_ImportDataset):
     """Import Fashion200K: the folder that holds women and labels."""
 
-    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+    def dataset(self) -> Dataset:
         """Folders of photos."""
-        from procir.catalog.sources import fashion200k
+        from procir.catalog.sources.fashion200k import DATASETS, fashion200k_offers
 
-        return fashion200k.fashion200k_offers(self.path, findings, **({"least": 1} if named else {}))
-
-    def datasets(self) -> tuple[str, ...]:
-        """As the module has them."""
-        from procir.catalog.sources import fashion200k
-
-        return fashion200k.DATASETS
+        return fashion200k_offers, {"least": 1}, DATASETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFashionGen(_ImportDataset):
     """Import FashionGen: its h5 files, or the folder that holds them; needs the extra fashiongen."""
 
-    def everything(self, findings: Findings, *, named: bool = False) -> Iterator[Offer]:
+    def dataset(self) -> Dataset:
         """Products of consecutive rows."""
-        from procir.catalog.sources import fashiongen
+        from procir.catalog.sources.fashiongen import DATASETS, fashiongen_offers
 
-        if named:
-            return fashiongen.fashiongen_offers(self.path, findings, least=1, clothing_only=False)
-        return fashiongen.fashiongen_offers(self.path, findings)
-
-    def datasets(self) -> tuple[str, ...]:
-        """As the module has them."""
-        from procir.catalog.sources import fashiongen
-
-        return fashiongen.DATASETS
+        return fashiongen_offers, {"least": 1, "clothing_only": False}, DATASETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
