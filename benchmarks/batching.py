@@ -12,11 +12,12 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from benchmarks import spread
 from benchmarks.train_step import timed
 from procir.catalog.atelier.catalogue import draw_catalogue
 from procir.model.embedder import ProCIR
@@ -37,10 +38,6 @@ def share_read(examples: StepExamples) -> float:
     distinct = {id(dialogue): dialogue for dialogue in named}
     within = beginnings(list(distinct.values()))
     return sum(len(own) for key, own in distinct.items() if key not in within) / sum(map(len, named))
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def measured(model: ProCIR, builders: Mapping[str, ExampleBuilder]) -> dict[str, list[tuple[float, float]]]:

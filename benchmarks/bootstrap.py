@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from benchmarks import spread
 from procir.evaluate.statistics import RESAMPLES, Asked, recall_difference, recall_interval
 
 QUERIES = {"deepfashion": 5_188, "f200k": 18_499, "fashiongen": 9_031}
@@ -63,7 +64,7 @@ def main() -> int:
     five = bounds[KS.index(5)]
     assert max(abs(five.low - low), abs(five.high - high)) < (five.high - five.low) / 3
     print(f"{os.cpu_count()} cores, {sum(QUERIES.values()):,} queries, {RESAMPLES:,} resamples, {ROUNDS} rounds")
-    print(f"three recalls and a paired test {statistics.median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})")
+    print(f"three recalls and a paired test {spread(taken)} s")
     print(f"textbook, one recall, no test {statistics.median(plain):.1f} s (of a hundredth of the resamples)")
     print(f"R@5 {five.value:.4f}, from {five.low:.4f} to {five.high:.4f}; textbook {low:.4f} to {high:.4f}")
     print(f"p of the difference {difference.p:.3f}")

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import spread
 from benchmarks.train_step import timed
 from procir.catalog.atelier.catalogue import AtelierConfig, draw_catalogue
 from procir.model.embedder import ProCIR
@@ -89,10 +90,6 @@ def fill(model: ProCIR, split: Split, cache: Path) -> None:
         for product in split.products.values():
             for view in product.views:
                 ensure(view.path)
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def rounds(*measures: Callable[[int], float]) -> list[list[float]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,20 @@ def gradients(
     with InFloat64():
         outcome = accumulate(model, ExampleBuilder(model, split, config).examples(1, team), config, team)
     return dict(outcome.losses), gradients_of(model)
+
+
+def run_ranks(*command: object) -> None:
+    """Run two processes of `python COMMAND` in which {rank} is 0 and 1; both must end well."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    commands = [[sys.executable, *(str(part).format(rank=rank) for part in command)] for rank in range(2)]
+    workers = [subprocess.Popen(each, env=environment, **output) for each in commands]
+    try:
+        said = [worker.communicate(timeout=300)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
 
 
 def gradients_of(model: ProCIR) -> dict[str, torch.Tensor]:

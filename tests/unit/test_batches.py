@@ -1,8 +1,5 @@
 """One batch, however it is read: whole, in chunks, with activations computed again, or in two processes."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +22,18 @@ from procir.train.objective import losses, objective, product_numbers, similarit
 from procir.train.optimizers import build
 from procir.train.passes import chunks, embeddings, lay_out
 from procir.train.recomputation import recompute
-from training import CUTS, RUNS, VARIANTS, InFloat64, crowded_split, fresh_model, gradients, gradients_of, settings
+from training import (
+    CUTS,
+    RUNS,
+    VARIANTS,
+    InFloat64,
+    crowded_split,
+    fresh_model,
+    gradients,
+    gradients_of,
+    run_ranks,
+    settings,
+)
 
 WORKER = Path(__file__).parents[1] / "rank_worker.py"
 
@@ -51,16 +59,7 @@ def split(folder):
 @pytest.fixture(scope="module")
 def together(folder, split):
     """The folder in which two processes have done what `rank_worker` says."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    commands = [[sys.executable, str(WORKER), str(rank), "2", str(folder)] for rank in range(2)]
-    workers = [subprocess.Popen(command, env=environment, **output) for command in commands]
-    try:
-        said = [worker.communicate(timeout=300)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
+    run_ranks(WORKER, "{rank}", 2, folder)
     return folder
 
 

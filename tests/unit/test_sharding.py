@@ -1,8 +1,5 @@
 """Weights shared out among two processes: the same gradients, runs and checkpoints as of whole weights."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from procir.train.log import read_log
 from procir.train.memory import estimate
 from procir.train.optimizers import build
 from shard_worker import GRADIENTS, SIX
-from training import InFloat64, crowded_split, fresh_model, gradients, settings, wide_model
+from training import InFloat64, crowded_split, fresh_model, gradients, run_ranks, settings, wide_model
 
 WORKER = Path(__file__).parents[1] / "shard_worker.py"
 ONE = {name: value for name, value in SIX.items() if name != "sharded"}
@@ -45,16 +42,7 @@ def together(folder, split):
     model = wide_model()  # InFloat64 would change what it is made of
     with InFloat64(), pytest.raises(KeyboardInterrupt):
         train(model, split, settings(**ONE), folder / "other-half", data_hash="x", report=stop)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    commands = [[sys.executable, str(WORKER), str(rank), str(folder)] for rank in range(2)]
-    workers = [subprocess.Popen(command, env=environment, **output) for command in commands]
-    try:
-        said = [worker.communicate(timeout=300)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
+    run_ranks(WORKER, "{rank}", folder)
     return folder
 
 
