@@ -278,6 +278,13 @@ def to_data_url(image: Image.Image, quality: int = 85) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, quality)).decode("ascii")
 
 
+def to_png(image: Image.Image, compression: int = 6) -> bytes:
+    """The image as a PNG file; `compression` is zlib's, from 0 to 9."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=compression)
+    return buffer.getvalue()
+
+
 def to_jpeg(image: Image.Image, quality: int) -> bytes:
     """The image as a JPEG file; `quality` is 1 to 95."""
     buffer = io.BytesIO()

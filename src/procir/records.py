@@ -33,15 +33,19 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
     Encoding is UTF-8, with or without a byte order mark. Raises, on first use, MissingDataError without the file
     and RecordError for a line that is not UTF-8, not strict JSON (NaN, repeated keys), or not an object.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise MissingDataError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
-    with file:
+    with opened(path) as file:
         for number, line in enumerate(file, start=1):
             content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if content.strip():
                 yield number, _parse(content, f"{path}:{number}")
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file that is there to be read; raises MissingDataError if it cannot be opened."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MissingDataError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
 
 
 def _parse(line: bytes, where: str) -> Row:

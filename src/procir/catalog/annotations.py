@@ -74,7 +74,7 @@ def _key(line: _Line, product_id: str, annotations: Annotations, faults: Finding
     known = ProductKey(dataset, product_id)
     if known in annotations.named:
         return known
-    if not (is_safe(product_id) and is_safe(dataset) and "/" not in dataset):
+    if not is_safe_key(known):
         faults.add("ids that would leave their folder", f"{line.where} ({dataset!r}, {product_id!r})")
     annotations.named[known] = line.where
     return known
@@ -83,6 +83,11 @@ def _key(line: _Line, product_id: str, annotations: Annotations, faults: Finding
 def is_safe(product_id: str) -> bool:
     """Whether an id, joined to a folder, names something below it: relative, plain parts between slashes."""
     return not ("\\" in product_id or "\0" in product_id) and _UNSAFE_PARTS.isdisjoint(product_id.split("/"))
+
+
+def is_safe_key(key: ProductKey) -> bool:
+    """Whether a key names a folder DATASET/PRODUCT-ID below that of the images."""
+    return is_safe(key.product_id) and is_safe(key.dataset) and "/" not in key.dataset
 
 
 def _take_caption(annotations: Annotations, faults: Findings, line: _Line) -> None:

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from procir.catalog.offers import Offer, Photo
-from procir.catalog.views import sort_key, view_name
+from procir.catalog.views import VIEW_NAMES, sort_key, view_name, view_words
 from procir.errors import ConfigError
 from procir.types import MAX_VIEWS
-
-VIEW_NAMES = ("front", "back", "side", "full", "detail")
-"""What a photo may show, the most telling first."""
 
 PhotoOrder = Literal["given", "released", "natural"]
 """given: as the source has it; released: file names as text, 10 before 2; natural: 2 before 10."""
@@ -105,14 +102,13 @@ def guess_view(name: str, views: Mapping[str, str], captions: Mapping[str, str])
 
 _SYNONYMS = {"rear": "back", "left": "side", "right": "side", "profile": "side", "closeup": "detail",
              "zoom": "detail", "macro": "detail"}  # fmt: skip
-_HOUSE_WORD = re.compile("(?<![a-z])(front|back|side|full|detail|additional)(?![a-z])")
 _SYNONYM_WORD = re.compile(f"(?<![a-z])({'|'.join(_SYNONYMS)})(?![a-z])")
 
 
 def _view_in_name(stem: str) -> Guess | None:
     house = view_name(stem)
     if house is not None:
-        clear = len(set(_HOUSE_WORD.findall(stem.lower()))) == 1
+        clear = len(set(view_words(stem))) == 1
         return Guess(house, _HOUSE if clear else _UNCLEAR, "file name")
     words = _SYNONYM_WORD.findall(stem.lower().replace("close-up", "closeup").replace("close_up", "closeup"))
     return Guess(_SYNONYMS[words[-1]], _SYNONYM, "file name") if words else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from procir.catalog.annotations import Annotations, fit_image_captions, make_product, read_annotations
 from procir.catalog.findings import EXAMPLES, Findings
 from procir.catalog.released import report
-from procir.catalog.views import Fence, Listing, ViewOrder, list_views
+from procir.catalog.views import Fence, Listing, ViewOrder, is_unicode, list_views
 from procir.errors import DataError, MissingDataError, UnknownProductError
 from procir.images import SUFFIXES
 from procir.types import MAX_VIEWS, LoadReport, ProductKey, Split
@@ -72,17 +72,13 @@ def _product_folders(root: Path, findings: Findings) -> list[Path]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir() and not _is_unicode(entry.name):
+            if entry.is_dir() and not is_unicode(entry.name):
                 findings.add("sub-folders whose name is not Unicode", ascii(entry.name))
             elif entry.is_dir():
                 folders.append(root / entry.name)
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 findings.add("photos outside the sub-folders", entry.name)
     return folders
-
-
-def _is_unicode(name: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _count(name: str, listing: Listing, findings: Findings) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from procir.catalog.choosing import VIEW_NAMES, ViewRules
+from procir.catalog.choosing import ViewRules
 from procir.catalog.findings import EXAMPLES, Findings
+from procir.catalog.views import VIEW_NAMES
 from procir.records import write_json, write_text
 
 _SIZES = 10

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from procir.catalog.annotations import is_safe
+from procir.catalog.annotations import is_safe_key
 from procir.catalog.choosing import ViewRules
 from procir.catalog.findings import Findings
 from procir.catalog.import_report import ImportReport, findings_of, gather_reports, summarize, write_report
@@ -110,14 +110,9 @@ def _survey(source: Source, places: dict[ProductKey, str]) -> int:
 
 def _can_be_folder(key: ProductKey) -> bool:
     parts = [key.dataset, *key.product_id.split("/")]
-    return (
-        is_safe(key.product_id)
-        and is_safe(key.dataset)
-        and "/" not in key.dataset
-        and all(
-            part.isprintable() and part == part.strip() and part[0] != "." and len(part.encode()) <= _LONGEST
-            for part in parts
-        )
+    return is_safe_key(key) and all(
+        part.isprintable() and part == part.strip() and part[0] != "." and len(part.encode()) <= _LONGEST
+        for part in parts
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from procir.catalog.views import VIEW_NAMES
 from procir.errors import RecordError
 from procir.images import SUFFIXES
 from procir.records import Row
@@ -14,7 +15,7 @@ from procir.types import MAX_VIEWS, Product, ProductKey, View
 Names = tuple[tuple[str, str | None], ...]
 """File and view name of every photo of a product, in order."""
 
-_VIEWS = frozenset({"front", "back", "side", "full", "detail", None})
+_VIEWS = frozenset({*VIEW_NAMES, None})
 
 
 class ListedProducts(Mapping[ProductKey, Product]):

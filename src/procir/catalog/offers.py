@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -58,6 +58,10 @@ class Details:
     creator: str | None = None
     """Who made what is shown, where a licence asks for their name."""
     licence: str | None = None
+
+
+DETAILS = tuple(field.name for field in fields(Details))
+"""Names of the fields of `Details`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from procir.catalog.annotations import Annotations, is_safe
+from procir.catalog.annotations import Annotations, is_safe_key
 from procir.catalog.listed import ListedProducts, Names, ViewLists
 from procir.catalog.released import report
 from procir.catalog.shelf import SUFFIXES, Shelf
@@ -100,7 +100,7 @@ def _read_lines(path: Path, annotations: Annotations) -> tuple[dict[ProductKey, 
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
         key = product_key(row, where)
-        if not (is_safe(key.product_id) and is_safe(key.dataset) and "/" not in key.dataset):
+        if not is_safe_key(key):
             raise RecordError(f"{where}: {key} would leave its folder; use plain names between slashes")
         if key in annotations.named:
             raise RecordError(f"{where}: a second line of {key}, first in {annotations.named[key]}; remove one of them")

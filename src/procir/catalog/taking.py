@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from procir.catalog.choosing import Candidate, Guess, ViewRules, candidates
 from procir.catalog.findings import Findings
 from procir.catalog.likeness import SmallCopy, alike, small_copy
-from procir.catalog.offers import Details, Offer
+from procir.catalog.offers import DETAILS, Offer
 from procir.errors import DataError, ImageError
-from procir.images import image_format, load_image
+from procir.images import image_format, load_image, to_png
 from procir.records import Row
 from procir.types import ProductKey
 
@@ -38,6 +35,7 @@ class Photograph:
     suffix: str
     size: tuple[int, int]
     look: SmallCopy
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +104,14 @@ def _chosen(offer: Offer, rules: ViewRules, notes: Findings) -> list[Photograph]
         except ImageError as error:
             notes.add(UNREADABLE, f"{offer.where}: {error}")
             continue
-        digest = sha256(photograph.content).digest()
         if min(photograph.size) < rules.smallest_side:
             notes.add(f"photos with a side under {rules.smallest_side} pixels", name)
-        elif digest in hashes:
+        elif photograph.digest in hashes:
             notes.add("photos that are another of the product, byte for byte", name)
         elif not rules.keep_alike and any(alike(photograph.look, other.look) for other in chosen):
             notes.add("photos that look like another of the product", name)
         else:
-            hashes.add(digest)
+            hashes.add(photograph.digest)
             chosen.append(photograph)
     return chosen
 
@@ -123,21 +120,17 @@ def _look(candidate: Candidate, name: str) -> Photograph:
     content = candidate.photo.read()
     image = load_image(content, name=name)
     suffix = SUFFIX_OF.get(image_format(content, name))
+    kept = to_png(image) if suffix is None else content
     return Photograph(
         place=candidate.place,
         name=candidate.photo.name,
         guess=candidate.guess,
-        content=_as_png(image) if suffix is None else content,
+        content=kept,
         suffix=suffix or ".png",
         size=image.size,
         look=small_copy(image),
+        digest=sha256(kept).digest(),
     )
-
-
-def _as_png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _too_few(offer: Offer, chosen: Sequence[Photograph], rules: ViewRules) -> str:
@@ -166,7 +159,7 @@ def _place(folder: Path, number: int, photograph: Photograph) -> Row:
         "from": photograph.name,
         "bytes": len(photograph.content),
         "size": list(photograph.size),
-        "sha256": sha256(photograph.content).hexdigest(),
+        "sha256": photograph.digest.hex(),
     }
 
 
@@ -178,5 +171,5 @@ def _view(file: str, guess: Guess | None) -> Row:
 
 def _row(offer: Offer) -> Row:
     row: Row = {"dataset": offer.key.dataset, "product_id": offer.key.product_id}
-    known = {field.name: getattr(offer.details, field.name) for field in fields(Details)} | {"split": offer.split}
+    known = {name: getattr(offer.details, name) for name in DETAILS} | {"split": offer.split}
     return row | {name: value.strip() for name, value in known.items() if value is not None and value.strip()}

@@ -17,11 +17,24 @@ ViewOrder = Literal["released", "natural"]
 _WORD = re.compile("(?<![a-z])(front|back|side|full|detail|additional)(?![a-z])")
 _MEANING = {"additional": "detail"}  # DeepFashion's word for its close-ups
 
+VIEW_NAMES = ("front", "back", "side", "full", "detail")
+"""What a photo may show, the most telling first."""
+
 
 def view_name(stem: str) -> str | None:
     """What a photo shows, by the last telling word of its file name; None where no word tells."""
-    words = _WORD.findall(stem.lower())
+    words = view_words(stem)
     return _MEANING.get(words[-1], words[-1]) if words else None
+
+
+def view_words(stem: str) -> list[str]:
+    """The words of a file name that tell what a photo shows."""
+    return _WORD.findall(stem.lower())
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name from the disk can be written as UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def order_views(paths: Iterable[Path], order: ViewOrder) -> tuple[Path, ...]:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from procir.catalog.findings import Findings
-from procir.catalog.views import Fence
+from procir.catalog.taking import NO_PHOTO
+from procir.catalog.views import Fence, is_unicode
 from procir.errors import DataError
 from procir.images import SUFFIXES
 
 LEAST = 2
 """Fewest photos of a product in the paper's data (section 3.1)."""
-
-NO_PHOTO = "products without a photo"
 
 
 @dataclass(slots=True)
@@ -79,11 +78,6 @@ class Albums:
             photos.append(entry.name)
         else:
             self.findings.add("files of other kinds", entry.path)
-
-
-def is_unicode(name: str) -> bool:
-    """Whether a name from the disk can be written as UTF-8."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def enough(count: int, least: int, where: str, findings: Findings) -> bool:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from procir.catalog.findings import Findings
 from procir.catalog.offers import Details, FilePhoto, Offer
-from procir.catalog.sources.albums import LEAST, NO_PHOTO, Albums, enough
-from procir.catalog.sources.lists import MALFORMED, photo_parts, read_lines, read_table
+from procir.catalog.sources.albums import LEAST, Albums, enough
+from procir.catalog.sources.lists import ABSENT, BOTH_SPLITS, MALFORMED, photo_parts, read_lines, read_table
+from procir.catalog.taking import NO_PHOTO
 from procir.errors import MissingDataError, RecordError
 from procir.types import ProductKey
 
@@ -37,7 +38,6 @@ _VIEWS = {"front": "front", "back": "back", "side": "side", "full": "full", "add
 
 _SPLITS = {"train": "train", "query": "val", "gallery": "val"}
 _LACKING = "photos that the partition names and the folder lacks"
-_ABSENT = "files that are absent, so that what they tell is not known"
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def _check(key: ProductKey, photos: Mapping[str, str], known: _Known, findings: 
     if splits is None:
         findings.add("products without a line in the partition", key.product_id)
     elif len(splits) > 1:
-        findings.add("products in both splits, which are taken as val", key.product_id)
+        findings.add(BOTH_SPLITS, key.product_id)
 
 
 def _offer(key: ProductKey, where: Path, photos: Mapping[str, str], known: _Known, *, alone: bool) -> Offer:
@@ -155,7 +155,7 @@ def _present(root: Path, names: tuple[str, ...], findings: Findings) -> Path | N
     for name in names:
         if (root / name).is_file():
             return root / name
-    findings.add(_ABSENT, str(root / names[0]))
+    findings.add(ABSENT, str(root / names[0]))
     return None
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from procir.catalog.findings import Findings
 from procir.catalog.offers import Details, FilePhoto, Offer
 from procir.catalog.sources.albums import LEAST, Albums, enough
-from procir.catalog.sources.lists import MALFORMED, photo_parts, read_lines
+from procir.catalog.sources.lists import ABSENT, BOTH_SPLITS, MALFORMED, photo_parts, read_lines
 from procir.errors import MissingDataError, RecordError
 from procir.types import ProductKey
 
@@ -84,7 +84,7 @@ def _check(label: _Label | None, names: list[str], path: str, findings: Findings
     for name in sorted(label.captions.keys() - set(names)):
         findings.add("photos that label files name and the folder lacks", f"{path}/{name}")
     if len(label.splits) > 1:
-        findings.add("products in both splits, which are taken as val", path)
+        findings.add(BOTH_SPLITS, path)
 
 
 def _offer(folder: Path, names: list[str], label: _Label) -> Offer:
@@ -121,7 +121,7 @@ def _read_labels(root: Path, findings: Findings) -> dict[str, _Label]:
         if not used:
             raise RecordError(f"{path}: no line of it can be used; unpack the file anew, or remove it")
     if not labels:
-        findings.add("files that are absent, so that what they tell is not known", f"{root}/labels/*_detect_all.txt")
+        findings.add(ABSENT, f"{root}/labels/*_detect_all.txt")
     return labels
 
 

@@ -8,7 +8,6 @@ the images are read one by one, when they are wanted. Needs h5py (extra `fashion
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
@@ -27,6 +26,7 @@ from procir.catalog.offers import Details, Offer
 from procir.catalog.sources.albums import LEAST, enough
 from procir.catalog.views import view_name
 from procir.errors import ConfigError, DataError, ImageError, MissingDataError
+from procir.images import to_png
 from procir.types import ProductKey
 
 DATASETS = ("fashiongen_train", "fashiongen_val")
@@ -68,9 +68,7 @@ class RowPhoto:
             pixels = np.asarray(images[self.row])
         except (OSError, KeyError, IndexError, ValueError, RuntimeError) as error:
             raise ImageError(f"{self.path}, row {self.row}: cannot be read ({error}); fetch the file anew") from error
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG", compress_level=_COMPRESSION)
-        return buffer.getvalue()
+        return to_png(Image.fromarray(pixels), _COMPRESSION)
 
 
 @lru_cache(maxsize=4)

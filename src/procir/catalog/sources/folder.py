@@ -9,7 +9,7 @@ from pathlib import Path
 from procir.catalog.findings import Findings
 from procir.catalog.offers import FilePhoto, Offer
 from procir.catalog.taking import NO_PHOTO
-from procir.catalog.views import Fence
+from procir.catalog.views import Fence, is_unicode
 from procir.errors import DataError, MissingDataError
 from procir.images import SUFFIXES
 from procir.types import ProductKey
@@ -56,11 +56,6 @@ def _counts(path: Path, findings: Findings) -> bool:
         findings.add("folders whose name is not Unicode", ascii(path.name))
         return False
     return True
-
-
-def is_unicode(name: str) -> bool:
-    """Whether a name from the disk can be written as UTF-8."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _photos(here: Path, files: list[str], fence: Fence, findings: Findings) -> list[FilePhoto]:

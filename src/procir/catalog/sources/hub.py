@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from procir.catalog.annotations import is_safe
 from procir.catalog.findings import Findings
-from procir.catalog.offers import Details, FilePhoto, Offer, Photo
+from procir.catalog.offers import DETAILS, Details, FilePhoto, Offer, Photo
 from procir.catalog.views import Fence
 from procir.errors import DataError, ImageError, MissingDataError, RecordError
 from procir.types import ProductKey
@@ -31,7 +31,6 @@ _IDS = ("product_id", "item_ID", "item_id", "id")
 """Columns that may hold a product's id, the first that is there counts."""
 
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?:[-_.]|$)")
-_DETAILS = tuple(field.name for field in fields(Details))
 _ROWS = 1024
 """Rows listed at a time."""
 
@@ -183,7 +182,7 @@ class _Columns:
             raise DataError(
                 f"{path}: no column of ids ({', '.join(_IDS)}) among {', '.join(schema.names)}; rename the one that is"
             )
-        wanted = {identifier, "dataset", "view_names", "color", *_DETAILS, *paths}
+        wanted = {identifier, "dataset", "view_names", "color", *DETAILS, *paths}
         others = tuple(name for name in schema.names if name in wanted)
         leaves = tuple(leaf for name in pictures for leaf in _leaves(file, name, "path"))
         return cls(identifier, pictures, paths, others, leaves)
@@ -258,7 +257,7 @@ class _Reader:
 
 
 def _details(row: Mapping[str, Any]) -> Details:
-    known = {name: _text(row.get(name)) for name in _DETAILS}
+    known = {name: _text(row.get(name)) for name in DETAILS}
     return Details(**(known | {"colour": known["colour"] or _text(row.get("color"))}))
 
 

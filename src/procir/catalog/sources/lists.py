@@ -7,9 +7,11 @@ from pathlib import Path
 
 from procir.catalog.annotations import is_safe
 from procir.catalog.findings import Findings
-from procir.errors import MissingDataError
+from procir.records import opened
 
 MALFORMED = "lines that cannot be used"
+ABSENT = "files that are absent, so that what they tell is not known"
+BOTH_SPLITS = "products in both splits, which are taken as val"
 
 
 def read_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
@@ -17,11 +19,7 @@ def read_lines(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
 
     Raises MissingDataError for a file that cannot be opened.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise MissingDataError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
-    with file:
+    with opened(path) as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}:{number}"
             try:

@@ -16,7 +16,8 @@ from procir.catalog.sources.columns import normal
 from procir.catalog.sources.markup import plain_text
 from procir.catalog.sources.places import Places
 from procir.catalog.sources.rows import read_rows
-from procir.errors import MissingDataError, RecordError
+from procir.errors import RecordError
+from procir.records import opened
 from procir.types import ProductKey
 
 _Item = Mapping[str, list[str]]
@@ -73,11 +74,8 @@ def _offer(key: ProductKey, item: _Item, where: str, places: Places) -> Offer:
 
 
 def _read_items(path: Path) -> Iterator[tuple[str, _Item]]:
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise MissingDataError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
+    with opened(path) as file:
+        start = file.read(512)
     if start.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \r\n\t").startswith(b"<"):
         return _read_xml(path)
     return _read_table(path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from procir.catalog.annotations import is_safe
+from procir.catalog.annotations import is_safe_key
 from procir.catalog.findings import Findings
 from procir.catalog.offers import Offer
 from procir.catalog.products import SPLITS
@@ -68,7 +68,7 @@ def _note(named: Named, key: ProductKey, split: str, where: str, findings: Findi
             findings.add("products that both splits name, which are taken as val", str(key))
             named.splits[key] = "val"
         return
-    if not (is_safe(key.product_id) and is_safe(key.dataset) and "/" not in key.dataset):
+    if not is_safe_key(key):
         raise RecordError(f"{where}: {key} would leave its folder; correct or remove the line")
     named.where[key], named.splits[key] = where, split
 

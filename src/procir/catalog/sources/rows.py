@@ -11,8 +11,8 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from procir.catalog.sources.columns import known_columns
-from procir.errors import MissingDataError, RecordError
-from procir.records import Row, read_jsonl
+from procir.errors import RecordError
+from procir.records import Row, opened, read_jsonl
 
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
 
@@ -79,17 +79,14 @@ def find_encoding(path: Path) -> str:
 
     Raises MissingDataError without the file, RecordError if nothing fits.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(_SAMPLE)
-            for mark, encoding in _BOMS:
-                if start.startswith(mark):
-                    return encoding
-            file.seek(0)
-            if _is_utf8(iter(lambda: file.read(_SAMPLE), b"")):
-                return "utf-8"
-    except OSError as error:
-        raise MissingDataError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
+    with opened(path) as file:
+        start = file.read(_SAMPLE)
+        for mark, encoding in _BOMS:
+            if start.startswith(mark):
+                return encoding
+        file.seek(0)
+        if _is_utf8(iter(lambda: file.read(_SAMPLE), b"")):
+            return "utf-8"
     best = from_bytes(start).best()
     if best is None:
         raise RecordError(f"{path}: no text in a known encoding; export it as UTF-8, or name its encoding")

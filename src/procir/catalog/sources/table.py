@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from procir.catalog.annotations import is_safe
 from procir.catalog.findings import Findings
-from procir.catalog.offers import Details, Offer, Photo
+from procir.catalog.offers import DETAILS, Details, Offer, Photo
 from procir.catalog.sources.columns import check_columns, map_columns
 from procir.catalog.sources.places import Places, split_names
 from procir.catalog.sources.rows import read_rows
 from procir.errors import RecordError
 from procir.records import Row
 from procir.types import ProductKey
-
-_DETAILS = tuple(field.name for field in fields(Details))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +106,7 @@ def _offer(product_id: str, lines: Sequence[_Line], places: Places, table: Table
             captions[taken[0].name] = line.text("caption") or ""
     if "image" not in first.columns and is_safe(product_id):
         photos = places.of_product(product_id)
-    known = {name: _agreed(name, lines) for name in (*_DETAILS, "dataset", "split")}
+    known = {name: _agreed(name, lines) for name in (*DETAILS, "dataset", "split")}
     return Offer(
         key=ProductKey(known.pop("dataset") or table.dataset, product_id),
         photos=tuple(dict.fromkeys(photos)),
